@@ -1,0 +1,3 @@
+//! Control groups: where a container's processes are, and what they may use.
+
+pub mod hierarchy;

@@ -1,0 +1,1 @@
+//! `linux.resources` — what the container may use.

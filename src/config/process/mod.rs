@@ -1,0 +1,1 @@
+//! `process` — the container process.

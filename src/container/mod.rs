@@ -1,0 +1,4 @@
+//! What lives between two invocations.
+
+pub mod id;
+pub mod status;

@@ -1,0 +1,119 @@
+//! `--log`, `--log-format`, `--debug`: where lines go, and how they look (features.md 1.4).
+//!
+//! Callers read the last error of the file, or unmarshal the whole file as one object: on failure there is exactly one
+//! error line, written by `main`. Everybody else writes debug lines and warnings only.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `time="…" level=error msg="…"`
+    Text,
+    /// `{"level":"error","msg":"…","time":"…"}`
+    Json,
+}
+
+/// How grave a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Only with `--debug`.
+    Debug,
+    /// The command goes on.
+    Warning,
+    /// The command has failed.
+    Error,
+}
+
+struct Log {
+    format: Format,
+    file: Option<std::fs::File>,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+static DEBUG: AtomicBool = AtomicBool::new(false);
+
+/// Begin logging. `file` was opened with `O_APPEND`; without one, lines go to standard error.
+pub fn open(file: Option<OwnedFd>, format: Format, debug: bool) {
+    DEBUG.store(debug, Ordering::Relaxed);
+    let _already_open = LOG.set(Log { format, file: file.map(Into::into) });
+}
+
+/// Whether `--debug` was given.
+pub fn debugging() -> bool {
+    DEBUG.load(Ordering::Relaxed)
+}
+
+/// A line for `--debug`.
+pub fn debug(text: &str) {
+    if debugging() {
+        line(Level::Debug, text);
+    }
+}
+
+/// Something the user should know of, while the command goes on. Not written where it would stand in front of an error
+/// that a caller unmarshals as the only object of the file, nor on a standard error that callers want silent: only
+/// with `--debug`, or where a person looks at a terminal.
+pub fn warn(text: &str) {
+    if debugging()
+        || (LOG.get().is_none_or(|log| log.file.is_none())
+            && std::io::IsTerminal::is_terminal(&std::io::stderr()))
+    {
+        line(Level::Warning, text);
+    }
+}
+
+/// The failure of the command: to the log file in its format, and to standard error as plain text. Without a log file
+/// the line on standard error has the format that was asked for.
+pub fn error(text: &str) {
+    let text = crate::error::printable(text);
+    line(Level::Error, &text);
+    if LOG.get().is_some_and(|log| log.file.is_some()) {
+        let _nobody_listens = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+fn line(level: Level, text: &str) {
+    let format = LOG.get().map_or(Format::Text, |log| log.format);
+    let line = formatted(format, level, text, &crate::time::rfc3339_now());
+    let _nowhere_to_report = match LOG.get().and_then(|log| log.file.as_ref()) {
+        Some(mut file) => file.write_all(line.as_bytes()),
+        None => std::io::stderr().write_all(line.as_bytes()),
+    };
+}
+
+/// One line with its newline, written in one call so that lines of several processes do not mix.
+fn formatted(format: Format, level: Level, text: &str, time: &str) -> String {
+    let name = match level {
+        Level::Debug => "debug",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    match format {
+        Format::Text => format!("time={time:?} level={name} msg={text:?}\n"),
+        Format::Json => format!("{}\n", serde_json::json!({ "level": name, "msg": text, "time": time })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_what_containerd_decodes() {
+        let line = formatted(Format::Json, Level::Error, "a \"b\"\n", "2026-01-02T03:04:05Z");
+        assert_eq!(
+            line,
+            "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\\n\",\"time\":\"2026-01-02T03:04:05Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn text_is_one_line() {
+        let line = formatted(Format::Text, Level::Warning, "a\nb", "t");
+        assert_eq!(line, "time=\"t\" level=warning msg=\"a\\nb\"\n");
+    }
+}

@@ -1,0 +1,2 @@
+//! crust
+fn main() {}

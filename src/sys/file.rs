@@ -1,0 +1,297 @@
+//! Files and directories, by descriptor. Every descriptor is made close-on-exec.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AtFlags, OpenHow};
+pub use nix::fcntl::{OFlag, ResolveFlag};
+pub use nix::sys::stat::{FileStat, Mode, SFlag};
+pub use nix::sys::statfs::{FsType, Statfs};
+
+use super::{Errno, Error, Result, named};
+
+/// Open a path of the caller's file system, or relative to `dir`.
+pub fn open(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag, mode: Mode) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    named(nix::fcntl::openat(dir, path, flags | OFlag::O_CLOEXEC, mode), || {
+        format!("openat({path:?}, {flags:?})")
+    })
+}
+
+/// The current directory, for functions that take a directory.
+pub fn here() -> BorrowedFd<'static> {
+    nix::fcntl::AT_FDCWD
+}
+
+/// Open a path below `dir` with `openat2(2)`; `EAGAIN` (a rename raced with the walk) is tried again.
+pub fn openat2(
+    dir: impl AsFd,
+    path: impl AsRef<Path>,
+    flags: OFlag,
+    mode: Mode,
+    resolve: ResolveFlag,
+) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
+    let mut result = Err(Errno::EAGAIN);
+    for _ in 0..128 {
+        result = nix::fcntl::openat2(dir.as_fd(), path, how);
+        if !matches!(result, Err(Errno::EAGAIN | Errno::EINTR)) {
+            break;
+        }
+    }
+    named(result, || format!("openat2({path:?}, {flags:?}, {resolve:?})"))
+}
+
+/// A handle that stands for the file and can neither read nor write it.
+pub fn open_path(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag) -> Result<OwnedFd> {
+    open(dir, path, flags | OFlag::O_PATH, Mode::empty())
+}
+
+/// All of a small file, from the start. `limit` bounds what is read, in bytes; more is `EFBIG`.
+pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = duplicate(file)?;
+    let outcome = File::from(file).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|e| errno_of(&e));
+    named(outcome, || format!("read({name:?})"))?;
+    if bytes.len() > limit {
+        return Err(Error::new(format!("read({name:?}): more than {limit} bytes"), Errno::EFBIG));
+    }
+    Ok(bytes)
+}
+
+/// The text of a small file of a kernel file system.
+pub fn read_text(dir: impl AsFd, path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let file = open(dir, path, OFlag::O_RDONLY, Mode::empty())?;
+    let mut text = String::new();
+    let outcome = File::from(file).read_to_string(&mut text).map_err(|e| errno_of(&e));
+    named(outcome, || format!("read({path:?})"))?;
+    Ok(text)
+}
+
+/// Write a value to a file of a kernel file system (cgroup, procfs) in one `write(2)`, as the kernel wants it.
+pub fn write_value(dir: impl AsFd, path: impl AsRef<Path>, value: &str) -> Result<()> {
+    let path = path.as_ref();
+    let file = open(dir, path, OFlag::O_WRONLY, Mode::empty())?;
+    write_once(&file, value, path)
+}
+
+/// One `write(2)` of all the bytes to an open file; `name` is only for the error.
+pub fn write_once(file: impl AsFd, value: &str, name: &Path) -> Result<()> {
+    let written = retry(|| nix::unistd::write(file.as_fd(), value.as_bytes()));
+    let call = || format!("write({name:?}, {:?})", value.trim_end());
+    match named(written, call)? {
+        n if n == value.len() => Ok(()),
+        _ => Err(Error::new(call(), Errno::EIO)),
+    }
+}
+
+/// Write bytes to a file until all are written.
+pub fn write_all(file: impl AsFd, bytes: &[u8], name: &Path) -> Result<()> {
+    let outcome = File::from(duplicate(file)?).write_all(bytes).map_err(|e| errno_of(&e));
+    named(outcome, || format!("write({name:?}, {} bytes)", bytes.len()))
+}
+
+/// Read what there is, up to the buffer's size; 0 is the end.
+pub fn read(file: impl AsFd, buffer: &mut [u8], name: &str) -> Result<usize> {
+    named(retry(|| nix::unistd::read(file.as_fd(), buffer)), || format!("read({name:?})"))
+}
+
+/// `mkdirat(2)`.
+pub fn mkdir(dir: impl AsFd, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    named(nix::sys::stat::mkdirat(dir, path, Mode::from_bits_truncate(mode)), || {
+        format!("mkdirat({path:?}, {mode:#o})")
+    })
+}
+
+/// `mknodat(2)`; `device` is ignored for what is neither a character nor a block device.
+pub fn mknod(dir: impl AsFd, path: impl AsRef<Path>, kind: SFlag, mode: u32, device: u64) -> Result<()> {
+    let path = path.as_ref();
+    named(nix::sys::stat::mknodat(dir, path, kind, Mode::from_bits_truncate(mode), device), || {
+        format!(
+            "mknodat({path:?}, {kind:?} {mode:#o}, {}:{})",
+            nix::sys::stat::major(device),
+            nix::sys::stat::minor(device)
+        )
+    })
+}
+
+/// `symlinkat(2)`.
+pub fn symlink(target: impl AsRef<Path>, dir: impl AsFd, path: impl AsRef<Path>) -> Result<()> {
+    let (target, path) = (target.as_ref(), path.as_ref());
+    named(nix::unistd::symlinkat(target, dir, path), || format!("symlinkat({target:?}, {path:?})"))
+}
+
+/// `readlinkat(2)`.
+pub fn readlink(dir: impl AsFd, path: impl AsRef<Path>) -> Result<PathBuf> {
+    let path = path.as_ref();
+    named(nix::fcntl::readlinkat(dir, path), || format!("readlinkat({path:?})")).map(PathBuf::from)
+}
+
+/// Remove a file that is not a directory.
+pub fn unlink(dir: impl AsFd, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    named(nix::unistd::unlinkat(dir, path, nix::unistd::UnlinkatFlags::NoRemoveDir), || {
+        format!("unlinkat({path:?})")
+    })
+}
+
+/// Remove an empty directory.
+pub fn rmdir(dir: impl AsFd, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    named(nix::unistd::unlinkat(dir, path, nix::unistd::UnlinkatFlags::RemoveDir), || {
+        format!("unlinkat({path:?}, AT_REMOVEDIR)")
+    })
+}
+
+/// `renameat(2)` within one directory.
+pub fn rename(dir: impl AsFd, from: &str, to: &str) -> Result<()> {
+    named(nix::fcntl::renameat(dir.as_fd(), from, dir.as_fd(), to), || format!("renameat({from:?}, {to:?})"))
+}
+
+/// `fstat(2)`.
+pub fn stat(file: impl AsFd) -> Result<FileStat> {
+    let number = file.as_fd().as_raw_fd();
+    named(nix::sys::stat::fstat(file), || format!("fstat({number})"))
+}
+
+/// `fstatat(2)`, not following a link at the end.
+pub fn lstat(dir: impl AsFd, path: impl AsRef<Path>) -> Result<FileStat> {
+    let path = path.as_ref();
+    named(nix::sys::stat::fstatat(dir, path, AtFlags::AT_SYMLINK_NOFOLLOW), || format!("fstatat({path:?})"))
+}
+
+/// What kind of file a `stat` tells of.
+pub fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// `fstatfs(2)`: the file system a descriptor is on.
+pub fn statfs(file: impl AsFd) -> Result<Statfs> {
+    let number = file.as_fd().as_raw_fd();
+    named(nix::sys::statfs::fstatfs(file), || format!("fstatfs({number})"))
+}
+
+/// `fchown(2)` through a descriptor, an `O_PATH` one as well.
+pub fn chown(file: impl AsFd, uid: u32, gid: u32) -> Result<()> {
+    let result = nix::unistd::fchownat(
+        file,
+        OsStr::new(""),
+        Some(nix::unistd::Uid::from_raw(uid)),
+        Some(nix::unistd::Gid::from_raw(gid)),
+        AtFlags::AT_EMPTY_PATH,
+    );
+    named(result, || format!("fchownat({uid}, {gid})"))
+}
+
+/// `fchmodat(2)` of a name that must not be a link; callers make the name themselves just before.
+pub fn chmod(dir: impl AsFd, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    let result = nix::sys::stat::fchmodat(
+        dir,
+        path,
+        Mode::from_bits_truncate(mode),
+        nix::sys::stat::FchmodatFlags::FollowSymlink,
+    );
+    named(result, || format!("fchmodat({path:?}, {mode:#o})"))
+}
+
+/// `fchmod(2)`.
+pub fn fchmod(file: impl AsFd, mode: u32) -> Result<()> {
+    named(nix::sys::stat::fchmod(file, Mode::from_bits_truncate(mode)), || format!("fchmod({mode:#o})"))
+}
+
+/// `fchdir(2)`.
+pub fn chdir(dir: impl AsFd) -> Result<()> {
+    let number = dir.as_fd().as_raw_fd();
+    named(nix::unistd::fchdir(dir), || format!("fchdir({number})"))
+}
+
+/// `chdir(2)` to a path that the caller trusts.
+pub fn chdir_path(path: &Path) -> Result<()> {
+    named(nix::unistd::chdir(path), || format!("chdir({path:?})"))
+}
+
+/// `getcwd(2)`.
+pub fn current_dir() -> Result<PathBuf> {
+    named(nix::unistd::getcwd(), || "getcwd()".into())
+}
+
+/// Another descriptor for the same open file.
+pub fn duplicate(file: impl AsFd) -> Result<OwnedFd> {
+    let file = file.as_fd();
+    let result = file.try_clone_to_owned().map_err(|e| errno_of(&e));
+    named(result, || format!("fcntl({}, F_DUPFD_CLOEXEC)", file.as_raw_fd()))
+}
+
+/// Let a descriptor stay open over `execve(2)`, or not.
+pub fn set_close_on_exec(file: impl AsFd, close: bool) -> Result<()> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    let number = file.as_fd().as_raw_fd();
+    let flag = if close { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
+    named(fcntl(file, FcntlArg::F_SETFD(flag)).map(drop), || format!("fcntl({number}, F_SETFD, {flag:?})"))
+}
+
+/// The names in a directory, without `.` and `..`.
+pub fn list(dir: impl AsFd) -> Result<Vec<std::ffi::OsString>> {
+    let number = dir.as_fd().as_raw_fd();
+    let call = || format!("getdents64({number})");
+    let again = open(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
+    let mut entries = named(nix::dir::Dir::from_fd(again), call)?;
+    let mut names = Vec::new();
+    for entry in entries.iter() {
+        let name = named(entry, call)?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(&name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Take the exclusive lock on an open file or directory, if nobody has it; `EWOULDBLOCK` if somebody does. The lock is
+/// kept by the open file: it ends when its last descriptor is closed.
+pub fn try_lock(file: impl AsFd) -> Result<()> {
+    flock(file, libc::LOCK_EX | libc::LOCK_NB, "LOCK_EX | LOCK_NB")
+}
+
+/// Wait for the exclusive lock.
+pub fn lock(file: impl AsFd) -> Result<()> {
+    flock(file, libc::LOCK_EX, "LOCK_EX")
+}
+
+#[expect(unsafe_code, reason = "nix's Flock owns its file and unlocks on drop, also in a forked child")]
+fn flock(file: impl AsFd, operation: i32, name: &str) -> Result<()> {
+    let number = file.as_fd().as_raw_fd();
+    // SAFETY: flock(2) takes an open descriptor and a number.
+    let result = retry(|| Errno::result(unsafe { libc::flock(number, operation) }));
+    named(result.map(drop), || format!("flock({number}, {name})"))
+}
+
+/// Make a FIFO.
+pub fn mkfifo(dir: impl AsFd, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    mknod(dir, path, SFlag::S_IFIFO, mode, 0)
+}
+
+/// A call again while it is interrupted by a signal.
+pub fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// The errno of an error of the standard library.
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => Errno::EILSEQ,
+        _ => Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}

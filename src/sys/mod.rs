@@ -1,0 +1,74 @@
+//! The only door to the kernel: one function, one call, one error shape.
+//!
+//! A function here makes a system call (or a file operation that is nothing else) and names it in its error, with its
+//! arguments, as strace would. It knows nothing of config.json. With `--debug` every call is a line in the log.
+
+use std::fmt;
+
+pub use nix::errno::Errno;
+
+pub mod file;
+
+/// A call that failed: what was called, and the errno.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The call with its arguments: `setns("/proc/7/ns/net", CLONE_NEWNET)`.
+    pub call: String,
+    /// Why.
+    pub errno: Errno,
+}
+
+impl Error {
+    /// An error made by hand, for a call that a library made.
+    pub fn new(call: impl Into<String>, errno: Errno) -> Self {
+        Self { call: call.into(), errno }
+    }
+}
+
+impl fmt::Display for Error {
+    /// `CALL: ERRNO: text`. The text begins with a small letter: callers look for `permission denied` and
+    /// `no such file or directory` as Go writes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.errno.desc();
+        let (first, rest) = text.split_at(text.len().min(1));
+        let small = first.to_lowercase();
+        // "I/O error" and the like keep their capitals.
+        let text =
+            if rest.starts_with(|c: char| c.is_lowercase() || c == ' ') { small + rest } else { text.into() };
+        write!(f, "{}: {:?}: {text}", crate::error::printable(&self.call), self.errno)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The result of a call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Give a failed call its name. The name is only made when it is needed: on failure, or for `--debug`.
+pub(crate) fn named<T>(result: nix::Result<T>, call: impl Fn() -> String) -> Result<T> {
+    if crate::log::debugging() {
+        let outcome = result.as_ref().err().map_or("ok".into(), |errno| format!("{errno:?}"));
+        crate::log::debug(&format!("{}: {outcome}", call()));
+    }
+    result.map_err(|errno| Error { call: call(), errno })
+}
+
+/// The same for a call that is made with libc and answers -1.
+pub(crate) fn checked(result: i64, call: impl Fn() -> String) -> Result<i64> {
+    named(Errno::result(result), call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_as_go_writes_them() {
+        assert_eq!(
+            Error::new("open(\"x\")", Errno::ENOENT).to_string(),
+            "open(\"x\"): ENOENT: no such file or directory"
+        );
+        assert_eq!(Error::new("read(3)", Errno::EIO).to_string(), "read(3): EIO: I/O error");
+        assert_eq!(Error::new("kill(1)", Errno::ESRCH).to_string(), "kill(1): ESRCH: no such process");
+    }
+}
