@@ -154,6 +154,14 @@ pub enum Error {
         /// The id that was asked for.
         id: String,
     },
+    /// The program cannot be run. Callers look at the text and at the exit code, 126 or 127 as of a shell.
+    #[error("{message}")]
+    Program {
+        /// What is wrong with it.
+        message: String,
+        /// The exit code of `run` and `exec`.
+        code: i32,
+    },
     /// Anything else, said in full.
     #[error("{0}")]
     Message(String),
@@ -171,9 +179,12 @@ impl Error {
         Self::Message(text.into())
     }
 
-    /// Say what was being done, in front of the message.
-    pub fn while_doing(self, what: &str) -> Self {
-        Self::Message(format!("{what}: {self}"))
+    /// The exit code that goes with it.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Program { code, .. } => *code,
+            _ => 1,
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,12 @@ pub fn open(file: Option<OwnedFd>, format: Format, debug: bool) {
     let _already_open = LOG.set(Log { format, file: file.map(Into::into) });
 }
 
+/// The descriptor of the log file, which init keeps for its debug lines.
+pub fn descriptor() -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    debugging().then(|| LOG.get()?.file.as_ref().map(AsRawFd::as_raw_fd)).flatten()
+}
+
 /// Whether `--debug` was given.
 pub fn debugging() -> bool {
     DEBUG.load(Ordering::Relaxed)
@@ -54,15 +60,25 @@ pub fn debug(text: &str) {
     }
 }
 
-/// Something the user should know of, while the command goes on. Not written where it would stand in front of an error
-/// that a caller unmarshals as the only object of the file, nor on a standard error that callers want silent: only
-/// with `--debug`, or where a person looks at a terminal.
+/// Warnings that wait until it is known that no error follows.
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Something the user should know of, while the command goes on. It is kept until the command has succeeded: in front of
+/// an error it would spoil the file for callers that unmarshal it as one object.
 pub fn warn(text: &str) {
-    if debugging()
-        || (LOG.get().is_none_or(|log| log.file.is_none())
-            && std::io::IsTerminal::is_terminal(&std::io::stderr()))
-    {
-        line(Level::Warning, text);
+    if let Ok(mut warnings) = WARNINGS.lock() {
+        warnings.push(text.to_owned());
+    }
+}
+
+/// The command has succeeded: write what was kept, to the log file, or to a terminal that a person looks at. Callers want
+/// a standard error that is theirs to be silent.
+pub fn write_warnings() {
+    let to_file = LOG.get().is_some_and(|log| log.file.is_some());
+    let to_person = debugging() || std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let warnings = WARNINGS.lock().map(|mut warnings| std::mem::take(&mut *warnings)).unwrap_or_default();
+    if to_file || to_person {
+        warnings.iter().for_each(|text| line(Level::Warning, text));
     }
 }
 

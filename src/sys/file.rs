@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{AtFlags, OpenHow};
 pub use nix::fcntl::{OFlag, ResolveFlag};
@@ -102,6 +103,11 @@ pub fn read(file: impl AsFd, buffer: &mut [u8], name: &str) -> Result<usize> {
     named(retry(|| nix::unistd::read(file.as_fd(), buffer)), || format!("read({name:?})"))
 }
 
+/// Read what there is at the beginning of the file, up to the buffer's size.
+pub fn read_from_start(file: impl AsFd, buffer: &mut [u8], name: &str) -> Result<usize> {
+    named(retry(|| nix::sys::uio::pread(file.as_fd(), buffer, 0)), || format!("pread({name:?})"))
+}
+
 /// `mkdirat(2)`.
 pub fn mkdir(dir: impl AsFd, path: impl AsRef<Path>, mode: u32) -> Result<()> {
     let path = path.as_ref();
@@ -178,6 +184,23 @@ pub fn statfs(file: impl AsFd) -> Result<Statfs> {
     named(nix::sys::statfs::fstatfs(file), || format!("fstatfs({number})"))
 }
 
+/// `statfs(2)`: the type of the file system that a path is on.
+pub fn statfs_path(path: impl AsRef<Path>) -> Result<FsType> {
+    let path = path.as_ref();
+    named(nix::sys::statfs::statfs(path).map(|statfs| statfs.filesystem_type()), || {
+        format!("statfs({path:?})")
+    })
+}
+
+/// Wait until a file of a kernel file system tells of a change (`POLLPRI`), or until the time is over.
+pub fn wait_for_change(file: impl AsFd, limit: Duration) -> Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let number = file.as_fd().as_raw_fd();
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+    named(retry(|| poll(&mut polled, limit)).map(drop), || format!("poll({number}, POLLPRI)"))
+}
+
 /// `fchown(2)` through a descriptor, an `O_PATH` one as well.
 pub fn chown(file: impl AsFd, uid: u32, gid: u32) -> Result<()> {
     let result = nix::unistd::fchownat(
@@ -188,6 +211,69 @@ pub fn chown(file: impl AsFd, uid: u32, gid: u32) -> Result<()> {
         AtFlags::AT_EMPTY_PATH,
     );
     named(result, || format!("fchownat({uid}, {gid})"))
+}
+
+/// `fchown(2)` of the owner alone, through an ordinary descriptor.
+pub fn fchown(file: impl AsFd, uid: u32) -> Result<()> {
+    let result = nix::unistd::fchown(file, Some(nix::unistd::Uid::from_raw(uid)), None);
+    named(result, || format!("fchown({uid})"))
+}
+
+/// Close every descriptor from 3 on that is not among these: `close_range(2)`, or one by one before Linux 5.9.
+pub fn close_all_but(kept: &[i32]) -> Result<()> {
+    let mut kept: Vec<i32> = kept.iter().copied().filter(|number| *number > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3_u32;
+    for number in kept.iter().map(|number| *number as u32).chain([u32::MAX]) {
+        if number > first {
+            close_range(first, number - 1, 0)?;
+        }
+        first = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Whether there is a descriptor of this number.
+#[expect(unsafe_code, reason = "descriptors by number")]
+pub fn is_open(number: i32) -> bool {
+    // SAFETY: only asks for the flags of a number, which may be none.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+/// Make every descriptor from this number on close with `execve(2)`.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+#[expect(unsafe_code, reason = "not in nix")]
+fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
+    // SAFETY: numbers only; the callers answer for what is closed.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    match Errno::result(result) {
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => close_one_by_one(first, last, flags),
+        result => named(result.map(drop), || format!("close_range({first}, {last}, {flags:#x})")),
+    }
+}
+
+/// Before Linux 5.9, and 5.11 for the flag.
+#[expect(unsafe_code, reason = "descriptors by number")]
+fn close_one_by_one(first: u32, last: u32, flags: u32) -> Result<()> {
+    let open = open(here(), "/proc/self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
+    for name in list(&open)? {
+        let number: u32 = name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0);
+        if number < first || number > last || number as i32 == open.as_raw_fd() {
+            continue;
+        }
+        // SAFETY: numbers of descriptors that the callers answer for; one that is closed already is no harm.
+        unsafe {
+            if flags & libc::CLOSE_RANGE_CLOEXEC != 0 {
+                libc::fcntl(number as i32, libc::F_SETFD, libc::FD_CLOEXEC);
+            } else {
+                libc::close(number as i32);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `fchmodat(2)` of a name that must not be a link; callers make the name themselves just before.
@@ -240,15 +326,28 @@ pub fn set_close_on_exec(file: impl AsFd, close: bool) -> Result<()> {
 
 /// The names in a directory, without `.` and `..`.
 pub fn list(dir: impl AsFd) -> Result<Vec<std::ffi::OsString>> {
+    list_where(dir, |_| true)
+}
+
+/// The names of the directories in a directory of a kernel file system, which tells the kind of an entry.
+pub fn list_directories(dir: impl AsFd) -> Result<Vec<std::ffi::OsString>> {
+    list_where(dir, |entry| entry.file_type() == Some(nix::dir::Type::Directory))
+}
+
+fn list_where(
+    dir: impl AsFd,
+    is_listed: impl Fn(&nix::dir::Entry) -> bool,
+) -> Result<Vec<std::ffi::OsString>> {
     let number = dir.as_fd().as_raw_fd();
     let call = || format!("getdents64({number})");
     let again = open(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
     let mut entries = named(nix::dir::Dir::from_fd(again), call)?;
     let mut names = Vec::new();
     for entry in entries.iter() {
-        let name = named(entry, call)?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(&name).to_owned());
+        let entry = named(entry, call)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." && is_listed(&entry) {
+            names.push(OsStr::from_bytes(name).to_owned());
         }
     }
     Ok(names)
@@ -260,9 +359,9 @@ pub fn try_lock(file: impl AsFd) -> Result<()> {
     flock(file, libc::LOCK_EX | libc::LOCK_NB, "LOCK_EX | LOCK_NB")
 }
 
-/// Wait for the exclusive lock.
-pub fn lock(file: impl AsFd) -> Result<()> {
-    flock(file, libc::LOCK_EX, "LOCK_EX")
+/// Give the lock back.
+pub fn unlock(file: impl AsFd) -> Result<()> {
+    flock(file, libc::LOCK_UN, "LOCK_UN")
 }
 
 #[expect(unsafe_code, reason = "nix's Flock owns its file and unlocks on drop, also in a forked child")]

@@ -1,0 +1,70 @@
+//! New processes in new namespaces: `clone3(2)` with the meaning of `fork(2)`.
+#![expect(unsafe_code, reason = "no crate wraps clone3 without a stack of its own")]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::sched::CloneFlags;
+
+use super::{Errno, Result, checked};
+
+/// libc has these two as numbers that overflow their type.
+const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// On which side of a fork one is.
+#[derive(Debug)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one: the child's pid in this pid namespace, and its pidfd.
+    Parent(i32, Option<OwnedFd>),
+}
+
+/// How a process comes into being.
+#[derive(Debug, Default)]
+pub struct Birth<'a> {
+    /// `CLONE_NEW*`, and `CLONE_PARENT`.
+    pub flags: u64,
+    /// The v2 cgroup directory it is born in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// `clone3(2)`, as `fork(2)` does: the child goes on with a copy of the memory. This process must have one thread.
+///
+/// The kernel's `CLONE_CLEAR_SIGHAND` gives every caught signal its default again. Where `clone3` is missing or
+/// forbidden (`ENOSYS`, `EPERM` by a seccomp filter) and no cgroup was asked for, `clone(2)` does the same.
+pub fn clone(birth: &Birth) -> Result<Fork> {
+    let mut pidfd: i32 = -1;
+    let with_parent = birth.flags & libc::CLONE_PARENT as u64 != 0;
+    // SAFETY: all of clone_args may be zero.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = birth.flags | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
+    args.pidfd = &raw mut pidfd as u64;
+    // With CLONE_PARENT the signal is the caller's own, and must be zero here.
+    args.exit_signal = if with_parent { 0 } else { libc::SIGCHLD as u64 };
+    if let Some(cgroup) = birth.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: no stack is given, so the child runs on a copy of this one, as after fork(2); crust has one thread, so no
+    // lock is held by another. The pidfd's address outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    let pid = match Errno::result(result) {
+        Err(Errno::ENOSYS | Errno::EPERM) if birth.cgroup.is_none() => plain_clone(birth.flags)?,
+        _ => checked(result, || format!("clone3({:?})", CloneFlags::from_bits_retain(birth.flags as i32)))?,
+    };
+    if pid == 0 {
+        return Ok(Fork::Child);
+    }
+    // SAFETY: the kernel has stored a new descriptor there.
+    let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    Ok(Fork::Parent(pid as i32, pidfd))
+}
+
+/// `clone(2)` by its number, as `fork(2)` with flags.
+fn plain_clone(flags: u64) -> Result<i64> {
+    let flags = flags | libc::SIGCHLD as u64;
+    // SAFETY: as in `clone`; the other arguments are null.
+    let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    checked(result, || format!("clone({:?})", CloneFlags::from_bits_retain(flags as i32)))
+}

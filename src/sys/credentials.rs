@@ -1,0 +1,73 @@
+//! User and group ids, session and umask of the calling process.
+
+use nix::unistd::{Gid, Uid};
+
+use super::file::Mode;
+use super::{Result, named};
+
+/// `setgroups(2)`.
+pub fn set_groups(groups: &[u32]) -> Result<()> {
+    let ids: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    named(nix::unistd::setgroups(&ids), || match groups {
+        [] | [_] | [_, _] => format!("setgroups({groups:?})"),
+        [first, second, ..] => format!("setgroups([{first}, {second}, …: {} groups])", groups.len()),
+    })
+}
+
+/// `getgroups(2)`; the kernel gives them sorted.
+pub fn groups() -> Result<Vec<u32>> {
+    let groups = named(nix::unistd::getgroups(), || "getgroups()".into())?;
+    Ok(groups.into_iter().map(Gid::as_raw).collect())
+}
+
+/// `setresuid(2)`: real, effective and saved user id.
+pub fn set_user(uid: u32) -> Result<()> {
+    let id = Uid::from_raw(uid);
+    named(nix::unistd::setresuid(id, id, id), || format!("setresuid({uid}, {uid}, {uid})"))
+}
+
+/// `setresgid(2)`: real, effective and saved group id.
+pub fn set_group(gid: u32) -> Result<()> {
+    let id = Gid::from_raw(gid);
+    named(nix::unistd::setresgid(id, id, id), || format!("setresgid({gid}, {gid}, {gid})"))
+}
+
+/// `getresuid(2)`: real, effective and saved user id.
+pub fn user() -> Result<[u32; 3]> {
+    let ids = named(nix::unistd::getresuid(), || "getresuid()".into())?;
+    Ok([ids.real, ids.effective, ids.saved].map(Uid::as_raw))
+}
+
+/// `getresgid(2)`: real, effective and saved group id.
+pub fn group() -> Result<[u32; 3]> {
+    let ids = named(nix::unistd::getresgid(), || "getresgid()".into())?;
+    Ok([ids.real, ids.effective, ids.saved].map(Gid::as_raw))
+}
+
+/// `setsid(2)`: a new session without a controlling terminal.
+pub fn new_session() -> Result<()> {
+    named(nix::unistd::setsid().map(drop), || "setsid()".into())
+}
+
+/// `umask(2)`, which cannot fail; returns the one before.
+pub fn set_umask(mask: u32) -> u32 {
+    nix::sys::stat::umask(Mode::from_bits_truncate(mask)).bits()
+}
+
+/// The effective user id of this process, in its user namespace.
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Our pid in our own pid namespace.
+pub fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// The name of a user of the host: its line in `/etc/passwd`, `passwd(5)`.
+pub fn user_name(uid: u32) -> Option<String> {
+    let passwd = super::file::read_text(super::file::here(), "/etc/passwd").ok()?;
+    let uid = uid.to_string();
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
+    line.split(':').next().map(String::from)
+}

@@ -1,0 +1,101 @@
+//! What procfs says of processes.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::file::{self, Mode, OFlag};
+use super::{Errno, Error, Result};
+
+/// The magic number of procfs, `statfs(2)`.
+const PROC_SUPER_MAGIC: file::FsType = nix::sys::statfs::PROC_SUPER_MAGIC;
+/// The inode of procfs' root directory.
+const PROC_ROOT_INO: u64 = 1;
+
+/// A handle on the runtime namespace's `/proc`, taken before the container exists and checked to be procfs itself, so
+/// that what is written through it cannot be caught by something mounted over it (CVE-2019-16884, CVE-2025-52881).
+pub fn open_procfs() -> Result<OwnedFd> {
+    let procfs = file::open_path(file::here(), "/proc", OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
+    let is_procfs = file::statfs(&procfs)?.filesystem_type() == PROC_SUPER_MAGIC;
+    if is_procfs && file::stat(&procfs)?.st_ino == PROC_ROOT_INO {
+        Ok(procfs)
+    } else {
+        Err(Error::new("open(\"/proc\"): it is not the root of a proc file system", Errno::EINVAL))
+    }
+}
+
+/// Whether a descriptor is on a proc file system.
+pub fn is_procfs(file: impl AsFd) -> Result<bool> {
+    Ok(file::statfs(file)?.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+/// What tells one process from another that has its number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// `R`, `S`, `Z` and so on, `proc_pid_stat(5)`.
+    pub state: u8,
+    /// Clock ticks after boot.
+    pub start_time: u64,
+}
+
+/// `/proc/PID/stat` of a process of this pid namespace; `ENOENT` or `ESRCH` if there is none.
+pub fn process_stat(pid: i32) -> Result<ProcessStat> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = file::open(file::here(), &path, OFlag::O_RDONLY, Mode::empty())?;
+    let mut line = [0; 1024];
+    let length = file::read(&stat, &mut line, &path)?;
+    parse_stat(&line[..length]).ok_or_else(|| Error::new(format!("read({path:?})"), Errno::EINVAL))
+}
+
+/// The process's name stands in parentheses and may hold any character, parentheses too: the fields that count begin
+/// behind the last one.
+fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
+    let end = line.iter().rposition(|c| *c == b')')?;
+    let mut fields = std::str::from_utf8(line.get(end + 2..)?).ok()?.split(' ');
+    let state = *fields.next()?.as_bytes().first()?;
+    // state is field 3 and starttime is field 22
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(ProcessStat { state, start_time })
+}
+
+/// The identity of this boot of the machine.
+pub fn boot_id() -> Result<String> {
+    file::read_text(file::here(), "/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// Whether this process is in a user namespace other than the initial one, whose map is the identity of all ids.
+pub fn in_user_namespace() -> Result<bool> {
+    let map = match file::read_text(file::here(), "/proc/self/uid_map") {
+        // A kernel without user namespaces.
+        Err(Error { errno: Errno::ENOENT, .. }) => return Ok(false),
+        map => map?,
+    };
+    Ok(map.split_whitespace().ne(["0", "0", "4294967295"]))
+}
+
+/// Major and minor version of the kernel, `uname(2)`.
+pub fn kernel_version() -> Result<(u32, u32)> {
+    let name = super::named(nix::sys::utsname::uname(), || "uname()".into())?;
+    let release = name.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-', '+']).map_while(|part| part.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => Ok((major, minor)),
+        _ => Err(Error::new(format!("uname(): release {release:?}"), Errno::EINVAL)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_hold_anything() {
+        let line = b"7 (a) R 1 (b)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2";
+        assert_eq!(parse_stat(line), Some(ProcessStat { state: b'S', start_time: 4242 }));
+        assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive() {
+        let stat = process_stat(std::process::id() as i32).unwrap();
+        assert!(stat.start_time > 0 && stat.state != b'Z');
+    }
+}

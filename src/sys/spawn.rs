@@ -1,0 +1,137 @@
+//! Start a program of the host beside us, with nothing of ours but its three standard descriptors.
+#![expect(unsafe_code, reason = "posix_spawn and its attributes are beyond nix")]
+
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use super::process::Pid;
+use super::{Errno, Result, checked, named};
+
+/// A program and what it is given.
+pub struct Program<'a> {
+    /// The file to execute; it is not searched for.
+    pub path: &'a CStr,
+    /// All its arguments, `argv[0]` included.
+    pub args: &'a [CString],
+    /// Its whole environment.
+    pub env: &'a [CString],
+    /// Where it starts, if not where we are.
+    pub cwd: Option<&'a CStr>,
+    /// Descriptor 0.
+    pub stdin: BorrowedFd<'a>,
+    /// Descriptors 1 and 2.
+    pub output: BorrowedFd<'a>,
+}
+
+/// Start the program as the leader of its own process group, with default signal dispositions, an empty signal mask
+/// and no descriptor above 2. What `execve(2)` answers is answered here.
+pub fn spawn(program: &Program) -> Result<Pid> {
+    let call = || format!("posix_spawn({:?})", program.path);
+    // The copies below would overwrite one another where a caller has closed our own 0, 1 or 2.
+    let stdin = above_standard(program.stdin)?;
+    let output = above_standard(program.output)?;
+    let actions =
+        Actions::new(&stdin, &output, program.cwd).and_then(|actions| Ok((actions, Attributes::new()?)));
+    let (actions, attributes) = named(actions, call)?;
+    let args = pointers(program.args);
+    let env = pointers(program.env);
+    let mut pid = 0;
+    // SAFETY: every pointer is to a live value: the strings and descriptors are borrowed for the whole call, the two
+    // arrays end with a null pointer.
+    let result = unsafe {
+        libc::posix_spawn(
+            &raw mut pid,
+            program.path.as_ptr(),
+            &raw const actions.0,
+            &raw const attributes.0,
+            args.as_ptr(),
+            env.as_ptr(),
+        )
+    };
+    named(ok(result), call)?;
+    Ok(Pid::from_raw(pid))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
+    strings.iter().map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+}
+
+/// posix_spawn's functions return the error number instead of setting it.
+fn ok(number: i32) -> nix::Result<()> {
+    if number == 0 { Ok(()) } else { Err(Errno::from_raw(number)) }
+}
+
+fn above_standard(fd: BorrowedFd) -> Result<OwnedFd> {
+    let number = fd.as_raw_fd();
+    // SAFETY: the arguments are a descriptor and a number.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    let copy = checked(copy.into(), || format!("fcntl({number}, F_DUPFD_CLOEXEC, 3)"))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy as i32) })
+}
+
+struct Actions(libc::posix_spawn_file_actions_t);
+
+impl Actions {
+    fn new(stdin: impl AsFd, output: impl AsFd, cwd: Option<&CStr>) -> nix::Result<Self> {
+        let mut actions = MaybeUninit::uninit();
+        // SAFETY: initialised by this call before anything else sees it.
+        ok(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
+        // SAFETY: the call above has succeeded.
+        let mut actions = Self(unsafe { actions.assume_init() });
+        for (from, to) in [(stdin.as_fd(), 0), (output.as_fd(), 1), (output.as_fd(), 2)] {
+            // SAFETY: the actions are initialised, the rest are numbers.
+            ok(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut actions.0, from.as_raw_fd(), to) })?;
+        }
+        if let Some(cwd) = cwd {
+            // SAFETY: the actions are initialised and copy the path.
+            ok(unsafe { libc::posix_spawn_file_actions_addchdir_np(&raw mut actions.0, cwd.as_ptr()) })?;
+        }
+        // Not all of ours are close-on-exec: those that the caller wants preserved for the container are not.
+        // SAFETY: the actions are initialised, the rest is a number.
+        ok(unsafe { libc::posix_spawn_file_actions_addclosefrom_np(&raw mut actions.0, 3) })?;
+        Ok(actions)
+    }
+}
+
+impl Drop for Actions {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `new`, destroyed once.
+        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.0) };
+    }
+}
+
+struct Attributes(libc::posix_spawnattr_t);
+
+impl Attributes {
+    fn new() -> nix::Result<Self> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: initialised by this call before anything else sees it.
+        ok(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
+        // SAFETY: the call above has succeeded.
+        let mut attributes = Self(unsafe { attributes.assume_init() });
+        let flags = libc::POSIX_SPAWN_SETPGROUP | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+        // Not sigfillset(3), which leaves out two signals that the C library keeps for its threads: posix_spawn would
+        // hand them on as ignored.
+        // SAFETY: a signal set is an array of bits, of which every value is one.
+        let all: libc::sigset_t = unsafe { std::mem::transmute([0xffu8; size_of::<libc::sigset_t>()]) };
+        let none = nix::sys::signal::SigSet::empty();
+        // SAFETY: the attributes are initialised, the sets are live.
+        unsafe {
+            ok(libc::posix_spawnattr_setflags(&raw mut attributes.0, flags as i16))?;
+            ok(libc::posix_spawnattr_setpgroup(&raw mut attributes.0, 0))?;
+            ok(libc::posix_spawnattr_setsigdefault(&raw mut attributes.0, &raw const all))?;
+            ok(libc::posix_spawnattr_setsigmask(&raw mut attributes.0, none.as_ref()))?;
+        }
+        Ok(attributes)
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `new`, destroyed once.
+        unsafe { libc::posix_spawnattr_destroy(&raw mut self.0) };
+    }
+}
