@@ -1,6 +1,10 @@
 //! Facts about the machine, read once and only read.
 
 use crate::cgroup::hierarchy::Hierarchy;
+use crate::cli::Rootless;
+use crate::error::{At, Error};
+use crate::sys::file::{self, OFlag};
+use crate::sys::{capability, credentials, proc};
 
 /// What `Plan::new` needs to know of the machine.
 #[derive(Clone, Debug)]
@@ -9,6 +13,8 @@ pub struct Host {
     pub euid: u32,
     /// Whether this process is in a user namespace that is not the initial one.
     pub in_user_namespace: bool,
+    /// What needs the rights of the machine's root may be left out: limits that nobody asked for (`--rootless`).
+    pub rootless: bool,
     /// Major and minor version of the kernel.
     pub kernel: (u32, u32),
     /// The capabilities that can be granted: our bounding set, as a bit mask.
@@ -21,4 +27,29 @@ pub struct Host {
     pub selinux: bool,
     /// Which cgroup directories there are.
     pub hierarchy: Hierarchy,
+}
+
+impl Host {
+    /// Read the facts. Changes nothing.
+    pub fn read(rootless: Rootless) -> Result<Self, Error> {
+        let exists = |path: &str| file::open_path(file::here(), path, OFlag::empty()).is_ok();
+        let here = "host";
+        let euid = credentials::effective_user();
+        let in_user_namespace = proc::in_user_namespace().at(here)?;
+        Ok(Self {
+            euid,
+            in_user_namespace,
+            rootless: match rootless {
+                Rootless::Auto => euid != 0 || in_user_namespace,
+                Rootless::True => true,
+                Rootless::False => false,
+            },
+            kernel: proc::kernel_version().at(here)?,
+            bounding: capability::bounding().at(here)?,
+            last_capability: capability::last_capability().at(here)?,
+            apparmor: exists("/sys/kernel/security/apparmor"),
+            selinux: exists("/sys/fs/selinux/enforce"),
+            hierarchy: Hierarchy::read()?,
+        })
+    }
 }

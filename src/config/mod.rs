@@ -1,4 +1,210 @@
 //! config.json, one file per section, named as the JSON key.
+//!
+//! [`Plan::new`] is where "no" is said to a config: it is pure, and collects what every section finds.
 
+pub mod annotations;
+pub mod hooks;
+pub mod hostname;
 pub mod linux;
+pub mod mount_options;
+pub mod mounts;
+pub mod path;
 pub mod process;
+pub mod root;
+pub mod unsupported;
+
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, Spec};
+
+use crate::error::{Field, Problems};
+use crate::host::Host;
+use annotations::Annotations;
+use hooks::Hooks;
+use hostname::Names;
+use linux::cgroups_path::CgroupsPath;
+use linux::covered_paths::CoveredPaths;
+use linux::devices::Devices;
+use linux::id_mappings::IdMappings;
+use linux::namespaces::{Kind, Namespaces};
+use linux::personality::Personality;
+use linux::resources::Resources;
+use linux::rootfs_propagation::{self, Propagation};
+use linux::seccomp::Seccomp;
+use linux::sysctl::{OwnNamespaces, Sysctl};
+use linux::time_offsets::TimeOffsets;
+use mounts::Mount;
+use process::Process;
+use process::user::Setgroups;
+use root::Root;
+
+/// What is to be created: config.json as it is meant. It does not change any more.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The root file system.
+    pub root: Root,
+    /// How its mounts propagate.
+    pub rootfs_propagation: Option<Propagation>,
+    /// What is mounted into it, in order.
+    pub mounts: Vec<Mount>,
+    /// Nodes in `/dev`.
+    pub devices: Devices,
+    /// What cannot be read.
+    pub masked_paths: CoveredPaths,
+    /// What cannot be written.
+    pub readonly_paths: CoveredPaths,
+    /// Which views of the system are its own.
+    pub namespaces: Namespaces,
+    /// Which users of the host it has.
+    pub id_mappings: IdMappings,
+    /// Its clocks.
+    pub time_offsets: TimeOffsets,
+    /// Its host and domain name.
+    pub names: Names,
+    /// Kernel parameters of its namespaces.
+    pub sysctl: Sysctl,
+    /// Where its control group is.
+    pub cgroups_path: CgroupsPath,
+    /// What it may use.
+    pub resources: Resources,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
+    /// Which kernel it believes to see.
+    pub personality: Personality,
+    /// Programs that run at points of its life.
+    pub hooks: Hooks,
+    /// What the caller attached to it.
+    pub annotations: Annotations,
+    /// The process; "REQUIRED when start is called", so that one may create a container without.
+    pub process: Option<Process>,
+}
+
+impl Plan {
+    /// Turn the spec into the plan, or say everything that is wrong with it. `found` is what was wrong already when the
+    /// file was read; `bundle` is its absolute path.
+    pub fn new(spec: &Spec, bundle: &Path, found: Problems, host: &Host) -> Result<Self, Problems> {
+        let mut problems = found;
+        problems.keep(oci_version(spec.version()));
+        let nothing: Linux = serde_json::from_str("{}").unwrap_or_default();
+        let linux = spec.linux().as_ref().unwrap_or(&nothing);
+        problems.keep(unsupported::refuse(spec.process().as_ref(), spec.linux().as_ref()));
+
+        let list = linux.namespaces().as_deref().unwrap_or_default();
+        let namespaces = problems.keep(Namespaces::parse(list)).unwrap_or_default();
+        let own = OwnNamespaces::of(&namespaces);
+        let strings = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+
+        let root = problems.keep(Root::parse(spec.root().as_ref(), bundle));
+        let rootfs_propagation =
+            problems.keep(rootfs_propagation::parse(linux.rootfs_propagation().as_deref()));
+        let mounts = spec.mounts().as_deref().unwrap_or_default();
+        let mounts = problems.keep(mounts::parse(mounts, bundle, &namespaces));
+        let devices = problems.keep(Devices::parse(linux.devices().as_deref().unwrap_or_default()));
+        let masked = strings(linux.masked_paths());
+        let masked_paths = problems.keep(CoveredPaths::parse("linux.maskedPaths", &masked, &namespaces));
+        let readonly = strings(linux.readonly_paths());
+        let readonly_paths =
+            problems.keep(CoveredPaths::parse("linux.readonlyPaths", &readonly, &namespaces));
+        let id_mappings = problems.keep(IdMappings::parse(
+            linux.uid_mappings().as_deref().unwrap_or_default(),
+            linux.gid_mappings().as_deref().unwrap_or_default(),
+            &namespaces,
+        ));
+        let offsets = linux.time_offsets().clone().unwrap_or_default();
+        let time_offsets = problems.keep(TimeOffsets::parse(&offsets, &namespaces));
+        let (hostname, domainname) = (spec.hostname().as_deref(), spec.domainname().as_deref());
+        let names = problems.keep(Names::parse(hostname, domainname, &namespaces));
+        let sysctl = problems.keep(Sysctl::parse(linux.sysctl().as_ref(), &own));
+        let cgroups_path = problems.keep(CgroupsPath::parse(linux.cgroups_path().as_deref(), host));
+        let resources = problems.keep(Resources::parse(linux.resources().as_ref(), host));
+        let seccomp = problems.keep(Seccomp::parse(linux.seccomp().as_ref(), host));
+        let personality = problems.keep(Personality::parse(linux.personality().as_ref()));
+        let hooks = problems.keep(Hooks::parse(spec.hooks().as_ref()));
+        let annotations = problems.keep(annotations::parse(spec.annotations().as_ref()));
+        let setgroups = setgroups(&namespaces, host);
+        let process =
+            spec.process().as_ref().map(|process| Process::parse(process, &namespaces, setgroups, host));
+        let process = process.map(|parsed| problems.keep(parsed));
+        if root.as_ref().is_some_and(|root| root.readonly) && !namespaces.is_own(Kind::Mount) {
+            problems.add("root.readonly", "needs a mount namespace in linux.namespaces");
+        }
+        if rootfs_propagation.is_some_and(|p| p.is_some()) && !namespaces.is_own(Kind::Mount) {
+            problems.add("linux.rootfsPropagation", "needs a mount namespace in linux.namespaces");
+        }
+        if let (Some(Some(process)), Some(mappings)) = (&process, &id_mappings) {
+            problems.keep(mapped(process, mappings));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let missing = || Problems::one("config.json", "is not complete");
+        Ok(Self {
+            root: root.ok_or_else(missing)?,
+            rootfs_propagation: rootfs_propagation.ok_or_else(missing)?,
+            mounts: mounts.ok_or_else(missing)?,
+            devices: devices.ok_or_else(missing)?,
+            masked_paths: masked_paths.ok_or_else(missing)?,
+            readonly_paths: readonly_paths.ok_or_else(missing)?,
+            namespaces,
+            id_mappings: id_mappings.ok_or_else(missing)?,
+            time_offsets: time_offsets.ok_or_else(missing)?,
+            names: names.ok_or_else(missing)?,
+            sysctl: sysctl.ok_or_else(missing)?,
+            cgroups_path: cgroups_path.ok_or_else(missing)?,
+            resources: resources.ok_or_else(missing)?,
+            seccomp: seccomp.ok_or_else(missing)?,
+            personality: personality.ok_or_else(missing)?,
+            hooks: hooks.ok_or_else(missing)?,
+            annotations: annotations.ok_or_else(missing)?,
+            process: process.flatten(),
+        })
+    }
+}
+
+/// "MUST be in SemVer v2.0.0 format". Every 1.x is readable: what a later one has added is an unknown property here.
+fn oci_version(version: &str) -> Result<(), Problems> {
+    if version.is_empty() {
+        return Err(Problems::one("ociVersion", "is missing"));
+    }
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<_> = core.split('.').map(str::parse::<u64>).collect();
+    match numbers.as_slice() {
+        [Ok(1), Ok(minor), Ok(_)] => {
+            if *minor > 3 {
+                crate::log::warn(&format!(
+                    "config.json: ociVersion {version:?} is newer than what crust knows"
+                ));
+            }
+            Ok(())
+        }
+        [Ok(_), Ok(_), Ok(_)] => {
+            Err(Problems::one("ociVersion", format!("{version:?} is not supported: crust reads 1.x")))
+        }
+        _ => Err(Problems::one("ociVersion", format!("{version:?} is not a version (SemVer 2.0.0)"))),
+    }
+}
+
+/// Whoever maps ids without privilege has to deny `setgroups(2)` first, `user_namespaces(7)`.
+fn setgroups(namespaces: &Namespaces, host: &Host) -> Setgroups {
+    if namespaces.creates(Kind::User) && host.euid != 0 { Setgroups::Denied } else { Setgroups::Allowed }
+}
+
+/// The container process can only be somebody who exists in its user namespace.
+fn mapped(process: &Process, mappings: &IdMappings) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    let (uid, gid) = (process.user.uid(), process.user.gid());
+    let (uid_is_mapped, gid_is_mapped) = mappings.maps(uid, gid);
+    if !uid_is_mapped {
+        problems.add("process.user.uid", format!("{uid} is not mapped by linux.uidMappings"));
+    }
+    if !gid_is_mapped {
+        problems.add("process.user.gid", format!("{gid} is not mapped by linux.gidMappings"));
+    }
+    for (i, gid) in process.user.additional_gids().enumerate() {
+        if !mappings.maps(uid, gid).1 {
+            let field = Field::new("process.user.additionalGids").index(i);
+            problems.add(field, format!("{gid} is not mapped by linux.gidMappings"));
+        }
+    }
+    problems.or(())
+}

@@ -1,4 +1,14 @@
 //! `linux` — what is special to Linux.
 //! <https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md>
 
+pub mod cgroups_path;
+pub mod covered_paths;
+pub mod devices;
+pub mod id_mappings;
+pub mod namespaces;
+pub mod personality;
 pub mod resources;
+pub mod rootfs_propagation;
+pub mod seccomp;
+pub mod sysctl;
+pub mod time_offsets;

@@ -1,0 +1,266 @@
+//! The bundle directory, and the only reader of config.json's bytes.
+//! <https://github.com/opencontainers/runtime-spec/blob/main/bundle.md>
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use serde_json::Value;
+use serde_path_to_error::{Path as JsonPath, Segment};
+
+use crate::error::{At, Error, Problems, printable};
+use crate::sys::file::{self, Mode, OFlag, SFlag};
+use crate::sys::{self, Errno};
+
+/// More is no config: the largest that engines write have some 100 KiB.
+const LARGEST: usize = 16 << 20;
+
+/// A bundle and what its config.json says.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Absolute path of the directory.
+    pub path: PathBuf,
+    /// config.json as it was read.
+    pub bytes: Vec<u8>,
+    /// config.json as it stands; without what could not be read of it, which is among the problems.
+    pub spec: Spec,
+    /// What could not be read.
+    pub problems: Problems,
+    /// What was left out with no more than a warning.
+    pub warnings: Vec<String>,
+}
+
+impl Bundle {
+    /// Open a bundle and read its config. Only what cannot be read at all is an error here; the problems of single
+    /// fields are said together with what the sections find.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::message("bundle: the path must not be empty"));
+        }
+        let path = std::path::absolute(path)
+            .map_err(|e| Error::message(format!("bundle {}: {e}", path.display())))?;
+        let bytes = read(&path)?;
+        let decoded = decode(&bytes)?;
+        Ok(Self { path, bytes, spec: decoded.spec, problems: decoded.problems, warnings: decoded.warnings })
+    }
+}
+
+/// A FIFO or a device in the file's place must not make us wait, and a link must not make us read, and quote in an
+/// error, another file.
+fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
+    let path = bundle.join("config.json");
+    let dir = file::open(file::here(), bundle, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
+        .at_file(bundle)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
+    let config = file::open(&dir, "config.json", flags, Mode::empty()).at_file(&path)?;
+    let stat = file::stat(&config).at_file(&path)?;
+    if file::kind(&stat) != SFlag::S_IFREG {
+        return Err(sys::Error::new("open: it is not a regular file", Errno::EINVAL)).at_file(&path);
+    }
+    file::read_all(&config, LARGEST, "config.json").at_file(&path)
+}
+
+#[derive(Debug)]
+struct Decoded {
+    spec: Spec,
+    problems: Problems,
+    warnings: Vec<String>,
+}
+
+fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
+    // serde reads a list as an object whose members come in their order.
+    if bytes.iter().find(|c| !c.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Error::Config(Problems::one(
+            "syntax",
+            "invalid type: a list, expected an object at line 1",
+        )));
+    }
+    let whole = if crate::log::debugging() {
+        decode_naming_unknown_keys(bytes)
+    } else {
+        serde_json::from_slice(bytes)
+    };
+    match whole {
+        Ok(spec) if !holds_nul(bytes) => {
+            Ok(Decoded { spec, problems: Problems::default(), warnings: Vec::new() })
+        }
+        whole => decode_field_by_field(bytes, whole.err()),
+    }
+}
+
+/// "The runtime MUST ignore unknown properties": they are listed with `--debug`, where a typing mistake is looked for.
+fn decode_naming_unknown_keys(bytes: &[u8]) -> serde_json::Result<Spec> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let spec = serde_ignored::deserialize(&mut deserializer, |path| {
+        crate::log::debug(&format!("config.json: {path}: unknown property, ignored"));
+    })?;
+    deserializer.end()?;
+    Ok(spec)
+}
+
+/// In JSON a NUL byte can only be written like this.
+fn holds_nul(bytes: &[u8]) -> bool {
+    bytes.windows(6).any(|window| window == b"\\u0000")
+}
+
+/// The slow way, when something is wrong: each field that cannot be read is noted, taken out, and the rest read again,
+/// so that all problems are said at once.
+fn decode_field_by_field(bytes: &[u8], error: Option<serde_json::Error>) -> Result<Decoded, Error> {
+    let refuse = |rule: String| Error::Config(Problems::one("syntax", printable(&rule)));
+    let mut value: Value = match (serde_json::from_slice(bytes), error) {
+        (Err(error), _) => return Err(refuse(error.to_string())),
+        (Ok(_), Some(error)) if error.to_string().starts_with("duplicate field") => {
+            return Err(refuse(error.to_string()));
+        }
+        (Ok(value), _) => value,
+    };
+    let mut problems = Problems::default();
+    let mut warnings = Vec::new();
+    take_out_nuls(&mut value, "", &mut problems);
+    let mut taken_out = Vec::new();
+    loop {
+        let error = match serde_path_to_error::deserialize::<_, Spec>(&value) {
+            Ok(spec) => return Ok(Decoded { spec, problems, warnings }),
+            Err(error) => error,
+        };
+        let (path, rule) = (error.path().clone(), error.inner().to_string());
+        if let Some(name) = unknown_capability(&path, &value, &rule) {
+            // "Any value which cannot be mapped to a relevant kernel interface … MUST be logged as a warning".
+            warnings.push(format!("config.json: {path}: {name:?} is no capability that is known, ignored"));
+        } else if !is_missing_because(&taken_out, &path.to_string(), &rule) {
+            let field = if path.to_string() == "." { "config.json".into() } else { path.to_string() };
+            problems.add(field, rule);
+        }
+        taken_out.push(path.to_string());
+        if !take_out(&mut value, &path) {
+            return Err(Error::Config(problems));
+        }
+    }
+}
+
+/// Whether a required field is missing only because it could not be read, which was said already.
+fn is_missing_because(taken_out: &[String], path: &str, rule: &str) -> bool {
+    let name = rule.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    name.is_some_and(|name| {
+        taken_out.iter().any(|out| *out == format!("{path}.{name}") || (path == "." && out == name))
+    })
+}
+
+fn unknown_capability(path: &JsonPath, value: &Value, rule: &str) -> Option<String> {
+    if !path.to_string().starts_with("process.capabilities.") || !rule.contains("no variant for") {
+        return None;
+    }
+    Some(at(value, path)?.as_str()?.to_owned())
+}
+
+fn at<'a>(value: &'a Value, path: &JsonPath) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, segment| match segment {
+        Segment::Map { key } => value.get(key),
+        Segment::Seq { index } => value.get(index),
+        _ => None,
+    })
+}
+
+/// Remove the value at the path; `false` if there is none, as when a required field is missing.
+fn take_out(value: &mut Value, path: &JsonPath) -> bool {
+    let segments: Vec<_> = path.iter().collect();
+    let Some((last, parents)) = segments.split_last() else { return false };
+    let parent = parents.iter().try_fold(value, |value, segment| match segment {
+        Segment::Map { key } => value.get_mut(key),
+        Segment::Seq { index } => value.get_mut(index),
+        _ => None,
+    });
+    match (parent, last) {
+        (Some(Value::Object(map)), Segment::Map { key }) => map.remove(key).is_some(),
+        (Some(Value::Array(list)), Segment::Seq { index }) if *index < list.len() => {
+            list.remove(*index);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// No string of the config may hold a NUL byte: the kernel would read it as the string's end.
+fn take_out_nuls(value: &mut Value, path: &str, problems: &mut Problems) {
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            problems.add(path.to_owned(), format!("{text:?} holds a NUL byte"));
+            *text = text.replace('\0', "");
+        }
+        Value::Array(list) => {
+            for (i, element) in list.iter_mut().enumerate() {
+                take_out_nuls(element, &format!("{path}[{i}]"), problems);
+            }
+        }
+        Value::Object(map) => {
+            if let Some(key) = map.keys().find(|key| key.contains('\0')) {
+                problems.add(path.to_owned(), format!("the key {key:?} holds a NUL byte"));
+            }
+            for (key, element) in map.iter_mut() {
+                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                take_out_nuls(element, &below, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(json: &str) -> String {
+        match decode(json.as_bytes()) {
+            Ok(decoded) => decoded.problems.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn every_bad_field_is_said_at_once() {
+        let json = r#"{"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":"0","gid":-1},"args":"sh"},
+            "linux":{"namespaces":[{"type":"foo"}]}}"#;
+        let said = said(json);
+        for field in ["process.user.uid", "process.user.gid", "process.args", "linux.namespaces[0].type"] {
+            assert!(said.contains(field), "{field}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said_once() {
+        assert!(said(r#"{"process":{"args":["sh"],"user":{}}}"#).contains("missing field `cwd`"));
+        let said = said(r#"{"process":{"args":["sh"],"cwd":7,"user":{}}}"#);
+        assert!(said.contains("process.cwd") && !said.contains("missing"), "{said}");
+    }
+
+    #[test]
+    fn syntax_is_said_with_its_place() {
+        for json in ["", "{", "[]", r#"{"process":1}x"#, r#"{"hostname":"a","hostname":"b"}"#, "\u{feff}{}"] {
+            let said = said(json);
+            assert!(said.contains("line") || said.contains("invalid type"), "{json:?}: {said}");
+        }
+        assert!(
+            said(&format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000))).contains("recursion")
+        );
+    }
+
+    #[test]
+    fn unknown_capabilities_are_warned_of() {
+        let json = r#"{"process":{"cwd":"/","user":{},"capabilities":{"bounding":["CAP_FOO","CAP_KILL","CAP_BAR"]}}}"#;
+        let decoded = decode(json.as_bytes()).unwrap();
+        assert!(decoded.problems.is_empty());
+        assert_eq!(decoded.warnings.len(), 2);
+        let process = decoded.spec.process().as_ref().unwrap();
+        assert_eq!(process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn nul_bytes_are_refused_with_their_place() {
+        let said = said(r#"{"process":{"cwd":"/","user":{},"args":["a\u0000b"]}}"#);
+        assert!(said.contains("process.args[0]") && said.contains("NUL"), "{said}");
+    }
+
+    #[test]
+    fn unknown_properties_are_ignored() {
+        assert_eq!(said(r#"{"ociVersion":"1.0.0","somethingNew":{"a":[1]}}"#), "");
+    }
+}

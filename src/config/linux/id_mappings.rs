@@ -1,0 +1,173 @@
+//! `linux.uidMappings` and `linux.gidMappings` — which ids of the host the container's user namespace has.
+//! <https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#user-namespace-mappings>
+
+use std::os::fd::AsFd;
+
+use oci_spec::runtime::LinuxIdMapping;
+
+use crate::config::linux::namespaces::{Kind, Namespaces};
+use crate::error::{At, Error, Field, Problems};
+use crate::sys::file;
+
+/// A range of ids: `size` ids from `container` on are the host's from `host` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdMapping {
+    container: u32,
+    host: u32,
+    size: u32,
+}
+
+/// The kernel's limit on the lines of a map since Linux 4.15, `user_namespaces(7)`.
+const MOST_LINES: usize = 340;
+
+/// The mappings of a new user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdMappings {
+    uids: Vec<IdMapping>,
+    gids: Vec<IdMapping>,
+}
+
+impl IdMappings {
+    /// Mappings and a new user namespace go together. With one that is joined they say nothing new and are left out.
+    pub fn parse(
+        uids: &[LinuxIdMapping],
+        gids: &[LinuxIdMapping],
+        namespaces: &Namespaces,
+    ) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let mut lists = [Vec::new(), Vec::new()];
+        for (list, (field, mappings)) in
+            lists.iter_mut().zip([("linux.uidMappings", uids), ("linux.gidMappings", gids)])
+        {
+            if namespaces.creates(Kind::User) && mappings.is_empty() {
+                problems.add(field, "a new user namespace needs at least one mapping");
+            }
+            if !namespaces.is_own(Kind::User) && !mappings.is_empty() {
+                problems.add(field, "mappings need a user namespace in linux.namespaces");
+            }
+            *list = problems.keep(ranges(field, mappings)).unwrap_or_default();
+        }
+        if !namespaces.creates(Kind::User) {
+            lists = Default::default();
+        }
+        let [uids, gids] = lists;
+        problems.or(Self { uids, gids })
+    }
+
+    /// The host's ids of the container's root, for files that the container's root must own.
+    pub fn root_on_host(&self) -> (u32, u32) {
+        (host_id(&self.uids, 0).unwrap_or(0), host_id(&self.gids, 0).unwrap_or(0))
+    }
+
+    /// Whether these ids exist in the container. Everything does where there are no mappings.
+    pub fn maps(&self, uid: u32, gid: u32) -> (bool, bool) {
+        let mapped = |list: &[IdMapping], id| list.is_empty() || host_id(list, id).is_some();
+        (mapped(&self.uids, uid), mapped(&self.gids, gid))
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.uids.is_empty() && self.gids.is_empty()
+    }
+
+    /// Write the maps of the process, through a procfs in which its number is `pid`. A caller without privilege may only
+    /// write the group map after `setgroups` has been denied, `user_namespaces(7)`.
+    pub fn write_for(&self, pid: i32, procfs: impl AsFd, privileged: bool) -> Result<(), Error> {
+        let procfs = procfs.as_fd();
+        if !privileged {
+            file::write_value(procfs, format!("{pid}/setgroups"), "deny").at("linux.gidMappings")?;
+        }
+        file::write_value(procfs, format!("{pid}/uid_map"), &lines(&self.uids)).at("linux.uidMappings")?;
+        file::write_value(procfs, format!("{pid}/gid_map"), &lines(&self.gids)).at("linux.gidMappings")
+    }
+}
+
+fn host_id(list: &[IdMapping], id: u32) -> Option<u32> {
+    let range = list.iter().find(|m| id >= m.container && id - m.container < m.size)?;
+    Some(range.host + (id - range.container))
+}
+
+fn lines(list: &[IdMapping]) -> String {
+    list.iter().map(|m| format!("{} {} {}\n", m.container, m.host, m.size)).collect()
+}
+
+/// The rules of `user_namespaces(7)` that can be told from the numbers.
+fn ranges(field: &'static str, mappings: &[LinuxIdMapping]) -> Result<Vec<IdMapping>, Problems> {
+    let mut problems = Problems::default();
+    if mappings.len() > MOST_LINES {
+        return Err(Problems::one(
+            field,
+            format!("has {} mappings, the kernel takes at most {MOST_LINES}", mappings.len()),
+        ));
+    }
+    let mut list: Vec<IdMapping> = Vec::with_capacity(mappings.len());
+    for (i, mapping) in mappings.iter().enumerate() {
+        let field = Field::new(field).index(i);
+        let new =
+            IdMapping { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() };
+        if new.size == 0 {
+            problems.add(field.key("size"), "must not be 0");
+        }
+        // The id 4294967295 is "no id".
+        if u64::from(new.container) + u64::from(new.size) > u64::from(u32::MAX)
+            || u64::from(new.host) + u64::from(new.size) > u64::from(u32::MAX)
+        {
+            problems.add(field, "goes beyond the last id, 4294967294");
+            continue;
+        }
+        let overlaps = |a: u32, b: u32, size: u32| a < b + size && b < a + new.size;
+        if list.iter().any(|old| {
+            overlaps(new.container, old.container, old.size) || overlaps(new.host, old.host, old.size)
+        }) {
+            problems.add(field, "overlaps with a mapping before it");
+        }
+        list.push(new);
+    }
+    problems.or(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<IdMappings, Problems> {
+        let list: Vec<LinuxIdMapping> = serde_json::from_str(json).unwrap();
+        IdMappings::parse(&list, &list, &Namespaces::created(&[Kind::User]))
+    }
+
+    #[test]
+    fn ranges_are_checked() {
+        for bad in [
+            "[]",
+            r#"[{"containerID":0,"hostID":0,"size":0}]"#,
+            r#"[{"containerID":0,"hostID":4294967290,"size":10}]"#,
+            r#"[{"containerID":0,"hostID":0,"size":10},{"containerID":5,"hostID":100,"size":10}]"#,
+            r#"[{"containerID":0,"hostID":0,"size":10},{"containerID":50,"hostID":9,"size":10}]"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        let many: Vec<_> =
+            (0..341).map(|i| format!(r#"{{"containerID":{i},"hostID":{i},"size":1}}"#)).collect();
+        assert!(parse(&format!("[{}]", many.join(","))).is_err());
+        assert!(parse(&format!("[{}]", many[..340].join(","))).is_ok());
+    }
+
+    #[test]
+    fn mappings_need_a_user_namespace() {
+        let list: Vec<LinuxIdMapping> =
+            serde_json::from_str(r#"[{"containerID":0,"hostID":1,"size":1}]"#).unwrap();
+        assert!(IdMappings::parse(&list, &list, &Namespaces::default()).is_err());
+        assert!(IdMappings::parse(&[], &[], &Namespaces::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn ids_are_translated() {
+        let maps =
+            parse(r#"[{"containerID":0,"hostID":100000,"size":10},{"containerID":50,"hostID":7,"size":1}]"#)
+                .unwrap();
+        assert_eq!(maps.root_on_host(), (100_000, 100_000));
+        assert_eq!(maps.maps(50, 9), (true, true));
+        assert_eq!(maps.maps(10, 51), (false, false));
+        assert_eq!(lines(&maps.uids), "0 100000 10\n50 7 1\n");
+    }
+}
