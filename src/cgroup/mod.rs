@@ -1,3 +1,271 @@
 //! Control groups: where a container's processes are, and what they may use.
+//!
+//! ```text
+//! Layout::new(path, id, resources, host)   pure: a directory in each tree
+//!     .survey()?                           what is there already; this goes into state.json
+//!     .create(&resources)?                 a guard: directories, limits, device rules
+//!     .entrance()?                         what the container's first process enters by
+//!     .keep()
+//! Cgroup::open(layout)?                    the same from another command
+//! ```
 
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use crate::config::linux::cgroups_path::FIELD;
+use crate::config::linux::resources::{Resources, Write};
+use crate::error::{At, Error};
+use crate::sys::{Errno, file};
+use cgroupfs::{Made, Root};
+use hierarchy::Version;
+use layout::{Directory, Layout, Need, Survey};
+
+pub mod cgroupfs;
+mod controllers;
+pub mod device_filter;
+pub mod device_list;
+mod device_rules;
+mod freezer;
 pub mod hierarchy;
+pub mod layout;
+mod processes;
+mod writes;
+
+pub use processes::Entrance;
+
+/// How long a directory may be busy after its last process is gone.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The same for a `create` that failed: its caller waits.
+const BUSY_ON_FAILURE: Duration = Duration::from_secs(1);
+
+/// A container's cgroup. One that was just made removes itself on drop, unless it is [kept](Cgroup::keep).
+#[derive(Debug)]
+pub struct Cgroup {
+    layout: Layout,
+    /// One per directory of the layout.
+    places: Vec<Place>,
+    on_drop: OnDrop,
+}
+
+/// An open tree and, if it is there, the container's directory in it.
+#[derive(Debug)]
+struct Place {
+    root: Root,
+    leaf: Option<OwnedFd>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum OnDrop {
+    Keep,
+    Remove,
+}
+
+impl Survey {
+    /// Make the directories, and put the limits and device rules in force. Before that, refuse a cgroup that is in use.
+    pub fn create(self, resources: &Resources) -> Result<Cgroup, Error> {
+        let places = self.roots.into_iter().map(|root| Place { root, leaf: None }).collect();
+        let mut cgroup = Cgroup { layout: self.layout, places, on_drop: OnDrop::Remove };
+        let limits = resources.v2();
+        for index in 0..cgroup.places.len() {
+            match cgroup.make(index, &limits) {
+                Err(error) if is_denied(&error) && cgroup.layout.need() == Need::Optional => {
+                    crate::log::debug(&format!("going without a cgroup: {error}"));
+                }
+                result => result?,
+            }
+        }
+        cgroup.apply(resources)?;
+        cgroup.restrict_devices(&resources.devices)?;
+        Ok(cgroup)
+    }
+}
+
+impl Cgroup {
+    /// The cgroup that another command has made; directories that are gone are not missed.
+    pub fn open(layout: Layout) -> Result<Self, Error> {
+        let mut places = Vec::with_capacity(layout.directories().len());
+        for directory in layout.directories() {
+            let root = Root::open(directory).at(FIELD)?;
+            let leaf = match root.open_beneath(layout.levels(directory).path()) {
+                Err(error) if error.errno == Errno::ENOENT => None,
+                leaf => Some(leaf.at(FIELD)?),
+            };
+            places.push(Place { root, leaf });
+        }
+        Ok(Self { layout, places, on_drop: OnDrop::Keep })
+    }
+
+    /// Where it is.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// It is not to be removed on drop.
+    pub fn keep(&mut self) {
+        self.on_drop = OnDrop::Keep;
+    }
+
+    /// Put the limits in force; what is not in `resources` stays as it is. Device rules are not touched.
+    pub fn apply(&self, resources: &Resources) -> Result<(), Error> {
+        let (v1, v2) = (resources.v1(), resources.v2());
+        let has_v1 = self.layout.directories().iter().any(|d| d.version == Version::V1);
+        let mut placed = BTreeSet::new();
+        for (directory, place) in self.layout.directories().iter().zip(&self.places) {
+            let writes = match directory.version {
+                Version::V1 => &v1,
+                Version::V2 => &v2,
+            };
+            let writes: Vec<&Write> = writes.iter().filter(|w| directory.has(&w.controller)).collect();
+            if let Some(leaf) = &place.leaf {
+                placed.extend(writes.iter().map(|write| write.field.to_string()));
+                writes::write_all(leaf, &writes)?;
+            }
+        }
+        let asked = if has_v1 { &v1 } else { &v2 };
+        match asked.iter().find(|write| !placed.contains(&write.field.to_string())) {
+            None => Ok(()),
+            Some(write) => Err(Error::message(format!(
+                "{}: the container has no cgroup with the controller {:?}",
+                write.field, write.controller
+            ))),
+        }
+    }
+
+    /// Remove it, with all sub-cgroups that the container has made, and what `create` has made above it as far as
+    /// nothing else is in it. What was there before stays. A failure in one tree does not keep the others.
+    pub fn delete(mut self) -> Result<(), Error> {
+        self.on_drop = OnDrop::Keep;
+        self.remove(BUSY)
+    }
+
+    /// How many processes the kernel has killed for lack of memory, if it says so.
+    pub fn out_of_memory_kills(&self) -> Option<u64> {
+        let (directory, leaf) = self.with_controller("memory")?;
+        let name = match directory.version {
+            Version::V1 => "memory.oom_control",
+            Version::V2 => "memory.events",
+        };
+        let text = file::read_text(leaf, name).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    }
+
+    /// Let somebody else divide the cgroup further: give them the directory of v2 and the files of it that the kernel
+    /// calls delegatable. Never on v1, where that would not be safe.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<(), Error> {
+        let Some(leaf) = self.v2() else { return Ok(()) };
+        let listed = file::read_text(file::here(), "/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
+            // The spec's list for kernels before 4.15.
+            "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into()
+        });
+        file::chown(leaf, uid, gid).at(FIELD)?;
+        for name in listed.lines().filter(|name| !name.contains('/')) {
+            match file::open_path(leaf, name, file::OFlag::O_NOFOLLOW) {
+                Err(error) if error.errno == Errno::ENOENT => {}
+                file => file::chown(file.at(FIELD)?, uid, gid).at(FIELD)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, index: usize, limits: &[Write]) -> Result<(), Error> {
+        let directory = &self.layout.directories()[index];
+        let levels = self.layout.levels(directory);
+        let root = &self.places[index].root;
+        let made = match directory.version {
+            Version::V1 => controllers::make_v1(root, directory, &levels).at(FIELD)?,
+            Version::V2 => controllers::make_v2(root, directory, &levels, limits)?,
+        };
+        let leaf = root.open_beneath(levels.path()).at(FIELD)?;
+        if made == Made::Before {
+            let is_ours = levels.existing < levels.last();
+            if is_ours {
+                self.layout.disown(index);
+            }
+            refuse_used(self.layout.directories()[index].version, &leaf)?;
+        }
+        self.places[index].leaf = Some(leaf);
+        Ok(())
+    }
+
+    fn remove(&self, limit: Duration) -> Result<(), Error> {
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        let mut busy: Vec<usize> = (0..self.places.len()).collect();
+        let mut failures = Vec::new();
+        loop {
+            let mut still = Vec::new();
+            for &index in &busy {
+                let directory = &self.layout.directories()[index];
+                match self.places[index].root.remove(&self.layout.levels(directory)) {
+                    Ok(()) => {}
+                    Err(error) if error.errno == Errno::EBUSY && began.elapsed() < limit => still.push(index),
+                    Err(error) => {
+                        failures.push(format!("{}: {error}", self.layout.host_path(directory).display()))
+                    }
+                }
+            }
+            if still.is_empty() {
+                break;
+            }
+            busy = still;
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(256));
+        }
+        match &failures[..] {
+            [] => Ok(()),
+            [first] => Err(Error::message(format!("cannot remove the cgroup {first}"))),
+            [first, more @ ..] => {
+                more.iter().for_each(|failure| crate::log::debug(failure));
+                let text = format!("cannot remove the cgroup {first}; and {} more", more.len());
+                Err(Error::message(text))
+            }
+        }
+    }
+
+    fn with_controller(&self, controller: &str) -> Option<(&Directory, &OwnedFd)> {
+        let all = self.layout.directories().iter().zip(&self.places);
+        let mut found = all.filter(|(directory, _)| directory.has(controller));
+        found.find_map(|(directory, place)| Some((directory, place.leaf.as_ref()?)))
+    }
+
+    fn v2(&self) -> Option<&OwnedFd> {
+        self.with_version(Version::V2).next()
+    }
+
+    fn with_version(&self, version: Version) -> impl Iterator<Item = &OwnedFd> {
+        let all = self.layout.directories().iter().zip(&self.places);
+        all.filter(move |(directory, _)| directory.version == version)
+            .filter_map(|(_, place)| place.leaf.as_ref())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if self.on_drop == OnDrop::Remove
+            && let Err(error) = self.remove(BUSY_ON_FAILURE)
+        {
+            crate::log::warn(&error.to_string());
+        }
+    }
+}
+
+/// A container must be alone in its cgroup, or an operation on it would be one on others.
+fn refuse_used(version: Version, leaf: &OwnedFd) -> Result<(), Error> {
+    let processes = processes::below(leaf).at(FIELD)?.len();
+    if processes != 0 {
+        return Err(Error::message(format!(
+            "container's cgroup is not empty: {processes} process(es) found"
+        )));
+    }
+    if freezer::is_frozen(version, leaf) {
+        return Err(Error::message("container's cgroup unexpectedly frozen"));
+    }
+    Ok(())
+}
+
+fn is_denied(error: &Error) -> bool {
+    let Error::Apply { source, .. } = error else { return false };
+    matches!(source.errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
+}
