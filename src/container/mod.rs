@@ -1,4 +1,99 @@
 //! What lives between two invocations.
 
+pub mod destroy;
+pub mod dir;
 pub mod id;
+pub mod start_gate;
+pub mod state;
 pub mod status;
+
+use crate::cgroup::Cgroup;
+use crate::container::dir::Dir;
+use crate::container::id::ContainerId;
+use crate::container::state::{Init, State};
+use crate::container::status::{Observed, Operation, Status};
+use crate::error::Error;
+use crate::sys::process::{self, Pid};
+use crate::sys::{self, Errno};
+
+/// A container that was created, or half created, by an earlier invocation.
+#[derive(Debug)]
+pub struct Container {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its state directory.
+    pub dir: Dir,
+    /// The facts of its creation.
+    pub state: State,
+    /// Its init; `None` if `create` did not come that far.
+    pub init: Option<Init>,
+}
+
+impl Container {
+    /// Load what was written down.
+    pub fn load(id: ContainerId, dir: Dir) -> Result<Self, Error> {
+        match State::load(&dir)? {
+            Some(state) => Ok(Self { init: Init::load(&dir)?, id, dir, state }),
+            None => Err(Error::NoContainer { id: id.to_string() }),
+        }
+    }
+
+    /// Ask the kernel what it is doing.
+    pub fn observe(&self) -> Result<Status, Error> {
+        let init_alive = match &self.init {
+            Some(init) => init.is_alive(),
+            // `create` is at work as long as it holds the lock.
+            None if sys::file::try_lock(&self.dir).is_err_and(|e| e.errno == Errno::EWOULDBLOCK) => {
+                return Ok(Status::Creating);
+            }
+            None => false,
+        };
+        if !init_alive {
+            return Ok(Status::Stopped);
+        }
+        let frozen = Cgroup::open(self.state.cgroup.clone())?.is_frozen();
+        Ok(Status::of(&Observed { init_alive, gate: start_gate::observe(&self.dir)?, frozen }))
+    }
+
+    /// Go on if the container's status allows it.
+    pub fn allow(&self, operation: Operation) -> Result<Status, Error> {
+        let status = self.observe()?;
+        if operation.allowed(status) {
+            Ok(status)
+        } else {
+            Err(Error::Status { id: self.id.clone(), operation, status })
+        }
+    }
+
+    /// Init's pid, or 0 when it has stopped.
+    pub fn pid(&self, status: Status) -> i32 {
+        match &self.init {
+            Some(init) if status != Status::Stopped => init.pid,
+            _ => 0,
+        }
+    }
+
+    /// Send a signal to init, and to nobody who has its number now: the pidfd is taken first, and then it is checked
+    /// that it is init's. `false` if it is dead.
+    pub fn signal(&self, signal: i32) -> Result<bool, Error> {
+        let Some(init) = &self.init else { return Ok(false) };
+        let pid = Pid::from_raw(init.pid);
+        let sent = match process::pidfd_open(pid) {
+            Ok(_) if !init.is_alive() => return Ok(false),
+            Ok(pidfd) => process::pidfd_send_signal(&pidfd, signal),
+            // Before Linux 5.3, or hidden by a filter.
+            Err(sys::Error { errno: Errno::ENOSYS | Errno::EPERM, .. }) if init.is_alive() => {
+                process::kill(pid, signal)
+            }
+            Err(sys::Error {
+                errno: Errno::ESRCH | Errno::EINVAL | Errno::ENOSYS | Errno::EPERM, ..
+            }) => return Ok(false),
+            Err(error) => Err(error),
+        };
+        match sent {
+            Err(sys::Error { errno: Errno::ESRCH, .. }) => Ok(false),
+            Err(error) => Err(Error::message(format!("container {}: {error}", self.id))),
+            Ok(()) => Ok(true),
+        }
+    }
+}

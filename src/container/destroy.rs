@@ -1,0 +1,70 @@
+//! The end of a container: kill what is left of it, and remove what was made for it. Every step may be repeated, and
+//! what is gone already is well: whatever an earlier command was interrupted in, this finishes it.
+
+use std::time::{Duration, Instant};
+
+use crate::cgroup::Cgroup;
+use crate::container::Container;
+use crate::container::state::Init;
+use crate::create::parent::run_poststop;
+use crate::error::Error;
+
+/// How long processes may take to die of `SIGKILL`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Kill init and everything in the cgroup, and wait until they are dead.
+pub fn kill(container: &Container) -> Result<(), Error> {
+    let cgroup = Cgroup::open(container.state.cgroup.clone())?;
+    container.signal(libc::SIGKILL)?;
+    if cgroup.is_frozen() {
+        cgroup.thaw()?;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    if let Some(init) = &container.init {
+        wait_for_death(init, deadline)?;
+    }
+    // What is left had init's pid namespace only if it was its own; elsewhere it lives on.
+    while !cgroup.pids()?.is_empty() {
+        cgroup.kill_all(libc::SIGKILL)?;
+        let left = living(&cgroup)?;
+        if left.is_empty() {
+            break;
+        }
+        if Instant::now() > deadline {
+            return Err(Error::message(format!(
+                "container {}: processes do not die: {left:?}",
+                container.id
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Zombies stay in the cgroup's list until they are reaped, which is for their parent to do.
+fn living(cgroup: &Cgroup) -> Result<Vec<i32>, Error> {
+    let pids = cgroup.pids()?;
+    let lives =
+        |pid: &i32| crate::sys::proc::process_stat(*pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'));
+    Ok(pids.into_iter().filter(lives).collect())
+}
+
+fn wait_for_death(init: &Init, deadline: Instant) -> Result<(), Error> {
+    let mut pause = Duration::from_micros(100);
+    while init.is_alive() {
+        if Instant::now() > deadline {
+            return Err(Error::message(format!("process {} does not die of SIGKILL", init.pid)));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Remove the cgroup and the state directory, and run the hooks of the end. The directory goes last, so that as long as
+/// something is left of the container, a command can find it.
+pub fn remove(container: &Container) -> Result<(), Error> {
+    Cgroup::open(container.state.cgroup.clone())?.delete()?;
+    run_poststop(&container.state);
+    container.dir.remove()
+}
