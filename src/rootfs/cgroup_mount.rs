@@ -1,0 +1,116 @@
+//! Mounts of type `cgroup` and `cgroup2`: the container's view of its control groups.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::cgroup::hierarchy::Version;
+use crate::cgroup::layout::{Directory, Layout};
+use crate::config::linux::namespaces::{Kind, Namespaces};
+use crate::config::mounts::Mount;
+use crate::error::{At, Error};
+use crate::rootfs::mount::change;
+use crate::rootfs::resolve::{Leaf, Tree};
+use crate::sys::file::{self, OFlag};
+use crate::sys::mount::{self, Attributes, MsFlags, Reach};
+use crate::sys::{self, Errno};
+
+/// Mount the tree of controllers (v1) or the one hierarchy (v2). With a cgroup namespace of its own the container sees
+/// its own cgroup as the root of each; without, its own cgroup's directory is bound there, which shows the same.
+pub fn mount(tree: &Tree, mount: &Mount, namespaces: &Namespaces, layout: &Layout) -> Result<(), Error> {
+    let target = tree.make(&mount.destination, Leaf::Directory).at(mount.field.key("destination"))?;
+    let own_namespace = namespaces.is_own(Kind::Cgroup);
+    let directories = layout.directories();
+    match directories.iter().find(|directory| directory.version == Version::V2) {
+        Some(v2) if directories.len() == 1 => {
+            one(mount, &target, v2, own_namespace, layout).at(mount.field.clone())
+        }
+        _ => all(tree, mount, &target, own_namespace, layout).at(mount.field.clone()),
+    }
+}
+
+fn one(
+    mount: &Mount,
+    target: &OwnedFd,
+    directory: &Directory,
+    own: bool,
+    layout: &Layout,
+) -> sys::Result<()> {
+    let detached = detached(directory, own, layout)?;
+    set(&detached, mount.options.attributes)?;
+    mount::attach(&detached, target, &mount.destination)?;
+    propagate(&detached, mount)
+}
+
+/// A tmpfs with a directory for each hierarchy, and a link for each controller of one that has several.
+fn all(tree: &Tree, mount: &Mount, target: &OwnedFd, own: bool, layout: &Layout) -> sys::Result<()> {
+    let attributes = mount::NOSUID | mount::NODEV | mount::NOEXEC;
+    let top = mount::new_filesystem("tmpfs", "tmpfs", &[("mode", Some("755"))], attributes)?;
+    mount::attach(&top, target, &mount.destination)?;
+    for directory in layout.directories() {
+        let name = name(directory);
+        file::mkdir(&top, &name, 0o755)?;
+        let place = file::open_path(&top, &name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
+        let detached = match detached(directory, own, layout) {
+            // The container's own directory may be missing where it could not be made: then there is nothing to show.
+            Err(sys::Error { errno: Errno::ENOENT, .. }) => continue,
+            detached => detached?,
+        };
+        set(&detached, mount.options.attributes)?;
+        mount::attach(&detached, &place, Path::new(&name))?;
+        for controller in directory
+            .controllers
+            .iter()
+            .filter(|controller| **controller != name && !controller.contains('='))
+        {
+            file::symlink(&name, &top, controller)?;
+        }
+    }
+    let _resolved_through_the_tree = tree;
+    let readonly = Attributes { set: mount.options.attributes.set & mount::RDONLY, clear: 0 };
+    set(&top, readonly)?;
+    propagate(&top, mount)
+}
+
+/// The name that the hierarchy's directory has on the host: `memory`, `cpu,cpuacct`, `systemd`.
+fn name(directory: &Directory) -> String {
+    directory.mount_point.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn detached(directory: &Directory, own_namespace: bool, layout: &Layout) -> sys::Result<OwnedFd> {
+    let bound = || mount::clone_tree(file::here(), layout.host_path(directory), Reach::One);
+    if !own_namespace {
+        return bound();
+    }
+    let new = match directory.version {
+        Version::V2 => mount::new_filesystem("cgroup2", "cgroup", &[], 0),
+        Version::V1 => {
+            let controllers: Vec<_> = directory.controllers.iter().map(|name| parameter(name)).collect();
+            mount::new_filesystem("cgroup", "cgroup", &controllers, 0)
+        }
+    };
+    match new {
+        // A user namespace that does not own the hierarchy, or one that is in use elsewhere: its own directory shows
+        // the same.
+        Err(sys::Error { errno: Errno::EPERM | Errno::EBUSY, .. }) => bound(),
+        new => new,
+    }
+}
+
+/// A named hierarchy without a controller is mounted by its name.
+fn parameter(controller: &str) -> (&str, Option<&str>) {
+    match controller.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (controller, None),
+    }
+}
+
+fn set(mounted: &OwnedFd, attributes: Attributes) -> sys::Result<()> {
+    if attributes.is_empty() { Ok(()) } else { change(mounted, attributes, MsFlags::empty(), Reach::One) }
+}
+
+fn propagate(mounted: &OwnedFd, mount: &Mount) -> sys::Result<()> {
+    for propagation in mount.propagation() {
+        change(mounted, Attributes::default(), propagation.kind, propagation.reach)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! The container's file system: assembled in the container's mount namespace while the host's is still there, then
+//! entered.
+//!
+//! A function that needs the host's file system takes [`Rootfs`], one that runs when it is gone takes [`ContainerRoot`].
+
+pub mod cgroup_mount;
+pub mod copy_up;
+pub mod cover;
+pub mod device_nodes;
+pub mod links;
+pub mod mount;
+pub mod resolve;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::config::linux::rootfs_propagation::Propagation;
+use crate::config::root::Root;
+use crate::error::{At, Error};
+use crate::rootfs::resolve::Tree;
+use crate::sys::file::{self, OFlag, SFlag};
+use crate::sys::mount::{self as sys_mount, Attributes, MntFlags, MsFlags, Reach};
+use crate::sys::{self, Errno};
+use crate::terminal::{Size, Terminal};
+
+/// How the container's root becomes the root of its processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enter {
+    /// `pivot_root(2)`: the host's file system is not there any more.
+    Pivot,
+    /// `--no-pivot`, for a host whose root is a ramdisk: it is moved over the host's root.
+    Move,
+    /// `chroot(2)`, for a container without a mount namespace, which shares the host's mounts.
+    Chroot,
+}
+
+/// The container's file system before it is entered: the host's paths resolve as well.
+#[derive(Debug)]
+pub struct Rootfs {
+    tree: Tree,
+    enter: Enter,
+}
+
+/// The container's file system after it was entered: the host's is out of reach.
+#[derive(Debug)]
+pub struct ContainerRoot(());
+
+/// Check that the root is a directory, and no link that could lead to another one later. Changes nothing.
+pub fn check(root: &Root) -> Result<(), Error> {
+    match file::open_path(file::here(), &root.path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW) {
+        Ok(_) => Ok(()),
+        Err(error) if error.errno == Errno::ENOTDIR && file::readlink(file::here(), &root.path).is_ok() => {
+            Err(sys::Error::new(format!("{}: it is a symbolic link", error.call), Errno::ENOTDIR))
+                .at("root.path")
+        }
+        Err(error) => Err(error).at("root.path"),
+    }
+}
+
+impl Rootfs {
+    /// Put a copy of the root's mounts on top of everything in this mount namespace. `source` is the copy, where the
+    /// parent has made it because the container's users may not reach the path.
+    ///
+    /// What the container mounts never shows on the host: all that came from it becomes a slave (or private) first.
+    pub fn open(
+        root: &Root,
+        enter: Enter,
+        propagation: Option<Propagation>,
+        source: Option<OwnedFd>,
+    ) -> Result<Self, Error> {
+        if enter == Enter::Chroot {
+            let dir = file::open_path(file::here(), &root.path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
+                .at("root.path")?;
+            return Ok(Self { tree: Tree::new(dir), enter });
+        }
+        let kind = match propagation {
+            Some(propagation) if propagation.kind == MsFlags::MS_PRIVATE => MsFlags::MS_PRIVATE,
+            _ => MsFlags::MS_SLAVE,
+        };
+        let field = "linux.rootfsPropagation";
+        sys_mount::propagate(Path::new("/"), kind | MsFlags::MS_REC).at(field)?;
+        let source = match source {
+            Some(source) => source,
+            None => sys_mount::clone_tree(file::here(), &root.path, Reach::Tree).at("root.path")?,
+        };
+        // On top of itself: hooks look for the container's mounts there. A user who does not reach it has it on "/".
+        let place = file::open_path(file::here(), &root.path, OFlag::O_DIRECTORY)
+            .or_else(|_| file::open_path(file::here(), "/", OFlag::O_DIRECTORY));
+        sys_mount::attach(&source, place.at("root.path")?, &root.path).at("root.path")?;
+        Ok(Self { tree: Tree::new(source), enter })
+    }
+
+    /// The container's root, to resolve paths in.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Make the container's root read-only: after everything that had to be made in it.
+    pub fn make_readonly(&self) -> Result<(), Error> {
+        let readonly = Attributes { set: sys_mount::RDONLY, clear: 0 };
+        mount::change(&self.tree, readonly, MsFlags::empty(), Reach::One).at("root.readonly")
+    }
+
+    /// Leave the host's file system: after this, host paths do not resolve.
+    pub fn enter(self, propagation: Option<Propagation>) -> Result<ContainerRoot, Error> {
+        file::chdir(&self.tree).at("root.path")?;
+        match self.enter {
+            Enter::Pivot => {
+                sys_mount::pivot_root_here().at("root.path")?;
+                // The old root lies on top of the new one now.
+                sys_mount::unmount(Path::new("."), MntFlags::MNT_DETACH).at("root.path")?;
+            }
+            Enter::Move => {
+                unmount_hosts_kernel_filesystems()?;
+                sys_mount::mount(Some("."), Path::new("/"), None, MsFlags::MS_MOVE, None).at("root.path")?;
+                sys_mount::chroot_here().at("root.path")?;
+            }
+            Enter::Chroot => sys_mount::chroot_here().at("root.path")?,
+        }
+        file::chdir_path(Path::new("/")).at("root.path")?;
+        // The root alone: the mounts below have what their options say. pivot_root(2) takes no shared root.
+        if let Some(Propagation { kind: kind @ (MsFlags::MS_SHARED | MsFlags::MS_UNBINDABLE), .. }) =
+            propagation
+        {
+            sys_mount::propagate(Path::new("/"), kind).at("linux.rootfsPropagation")?;
+        }
+        Ok(ContainerRoot(()))
+    }
+}
+
+/// Without `pivot_root(2)` the host's mounts stay below the container's. A full procfs or sysfs among them would let a
+/// user namespace inside the container mount another, without its masks (runc's pull request 1962).
+fn unmount_hosts_kernel_filesystems() -> Result<(), Error> {
+    let mountinfo = file::read_text(file::here(), "/proc/self/mountinfo").at("root.path")?;
+    for (point, kind) in mountinfo.lines().rev().filter_map(mount_point) {
+        if !matches!(kind, "proc" | "sysfs") {
+            continue;
+        }
+        match sys_mount::unmount(&point, MntFlags::MNT_DETACH) {
+            // The container's own mounts lie under another root here, and so are not found by these paths.
+            Ok(()) | Err(sys::Error { errno: Errno::EINVAL | Errno::ENOENT | Errno::EPERM, .. }) => {}
+            Err(error) => return Err(error).at("root.path"),
+        }
+    }
+    Ok(())
+}
+
+/// Mount point and type of a line of `proc_pid_mountinfo(5)`.
+fn mount_point(line: &str) -> Option<(PathBuf, &str)> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    Some((mount.split(' ').nth(4)?.replace("\\040", " ").into(), filesystem.split(' ').next()?))
+}
+
+/// Make the working directory if the image does not have it; whether it can be entered is seen when it is.
+pub fn make_cwd(rootfs: &Rootfs, cwd: &Path) -> Result<(), Error> {
+    rootfs.tree().make(cwd, resolve::Leaf::Directory).map(drop).at("process.cwd")
+}
+
+/// Make the container's terminal in its own devpts, and its `/dev/console`.
+pub fn open_terminal(rootfs: &Rootfs, size: Option<Size>, uid: u32) -> Result<Terminal, Error> {
+    let field = "process.terminal";
+    let devpts = rootfs.tree().open(Path::new("/dev/pts"), OFlag::O_DIRECTORY).at(field)?;
+    let terminal = Terminal::open(&devpts, size)?;
+    terminal.give_to(uid)?;
+    let console = sys_mount::clone_tree(&terminal.slave, "", Reach::One).at(field)?;
+    // The image's own may be a link: to a file of the host, once (CVE-2026-88264 in crun).
+    let (dev, name) = rootfs.tree().make_parent(Path::new("/dev/console")).at(field)?;
+    match file::mknod(&dev, name, SFlag::S_IFREG, 0o600, 0) {
+        Ok(()) | Err(sys::Error { errno: Errno::EEXIST, .. }) => {}
+        Err(error) => return Err(error).at("/dev/console"),
+    }
+    let target = file::open_path(&dev, name, OFlag::O_NOFOLLOW).at("/dev/console")?;
+    sys_mount::attach(&console, &target, Path::new("/dev/console")).at("/dev/console")?;
+    Ok(terminal)
+}
