@@ -1,0 +1,121 @@
+//! One verb per file: load, check the status, act, print.
+
+pub mod create;
+pub mod delete;
+pub mod inherit;
+pub mod kill;
+pub mod list;
+pub mod pause;
+pub mod resume;
+pub mod run;
+pub mod runtime_root;
+pub mod spec;
+pub mod start;
+pub mod state;
+pub mod version;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command, Global, normalize};
+use crate::error::{At, Error};
+use crate::log;
+use crate::sys::file::{self, Mode, OFlag};
+use crate::sys::signal;
+
+/// Parse, do, and say what went wrong: once, as the last line.
+pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(normalize(argv)) {
+        Ok(cli) => cli,
+        Err(usage) => return say_usage(&usage),
+    };
+    match dispatch(&cli) {
+        Ok(code) => {
+            log::write_warnings();
+            code
+        }
+        Err(error) => {
+            log::error(&error.to_string());
+            // As a shell says it; of the other commands callers expect 1.
+            let runs = matches!(cli.command, Some(Command::Run(_)));
+            ExitCode::from(if runs { u8::try_from(error.exit_code()).unwrap_or(1) } else { 1 })
+        }
+    }
+}
+
+/// Help is asked for and goes to standard output; a wrong usage goes to standard error.
+fn say_usage(usage: &clap::Error) -> ExitCode {
+    let printed = usage.print();
+    match usage.kind() {
+        clap::error::ErrorKind::DisplayHelp if printed.is_ok() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
+    let global = &cli.global;
+    if global.version {
+        return print(&version::text()).map(|()| ExitCode::SUCCESS);
+    }
+    let Some(command) = &cli.command else {
+        return print(&Cli::command().render_help().to_string()).map(|()| ExitCode::FAILURE);
+    };
+    // A caller that ignores it would make every wait of ours fail.
+    signal::wait_for_children().at("signals")?;
+    // Before anything is opened, so that none of our descriptors is taken for one of the caller's (CVE-2024-21626).
+    let inherited = match command {
+        Command::Create(create) => inherit::descriptors(create.new.preserve_fds)?,
+        Command::Run(run) => inherit::descriptors(run.new.preserve_fds)?,
+        _ => inherit::descriptors(0)?,
+    };
+    open_log(global)?;
+    if global.systemd_cgroup {
+        return Err(Error::message("--systemd-cgroup: not supported by this version of crust"));
+    }
+    let done = |result: Result<(), Error>| result.map(|()| ExitCode::SUCCESS);
+    match command {
+        Command::Create(create) => done(create::run(global, create, inherited)),
+        Command::Start(start) => done(start::run(global, &start.id)),
+        Command::Run(run) => run::run(global, run, inherited),
+        Command::State(state) => done(state::run(global, &state.id)),
+        Command::Kill(kill) => done(kill::run(global, kill)),
+        Command::Delete(delete) => done(delete::run(global, delete)),
+        Command::Pause(pause) => done(pause::run(global, &pause.id)),
+        Command::Resume(resume) => done(resume::run(global, &resume.id)),
+        Command::List(list) => done(list::run(global, list)),
+        Command::Spec(spec) => done(spec::run(spec.bundle.as_deref(), spec.rootless)),
+    }
+}
+
+fn open_log(global: &Global) -> Result<(), Error> {
+    let format = match global.log_format.as_str() {
+        "text" | "" => log::Format::Text,
+        "json" => log::Format::Json,
+        other => return Err(Error::message(format!("invalid log-format: {other:?}: it is text or json"))),
+    };
+    let opened = global.log.as_ref().filter(|path| !path.as_os_str().is_empty()).map(|path| {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_NOCTTY;
+        file::open(file::here(), path, flags, Mode::from_bits_truncate(0o644)).at_file(path)
+    });
+    match opened {
+        Some(Err(error)) => Err(error),
+        Some(Ok(file)) => {
+            log::open(Some(file), format, global.debug);
+            Ok(())
+        }
+        None => {
+            log::open(None, format, global.debug);
+            Ok(())
+        }
+    }
+}
+
+/// Print to standard output; a full disk or a closed pipe is an error, not a panic.
+pub fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| Error::message(format!("standard output: {error}")))
+}

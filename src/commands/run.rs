@@ -1,0 +1,63 @@
+//! `run` — create a container and run its program, attending to it or not.
+
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use crate::cli::{Global, Run};
+use crate::commands::create::{create, named, undo, write_pid_file};
+use crate::commands::inherit::Inherited;
+use crate::commands::{runtime_root, start};
+use crate::container::{Container, destroy};
+use crate::create::Then;
+use crate::error::{At, Error};
+use crate::foreground;
+use crate::sys::process::{self, Pid};
+use crate::sys::signal::Waiting;
+
+/// `run`: the program's exit code, or 128 and the signal that killed it.
+pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<ExitCode, Error> {
+    let (id, bundle) = named(&command.id, command.directory.as_deref(), command.new.bundle.as_deref())?;
+    let new = &command.new;
+    let then = if command.detach { Then::Execute } else { Then::ExecuteInForeground };
+    // Before the clone, so that no signal is lost in between.
+    let signals = match then {
+        Then::ExecuteInForeground => Some(Waiting::block().at("signals")?),
+        _ => None,
+    };
+    if !command.detach && !command.no_subreaper {
+        process::become_subreaper().at("signals")?;
+    }
+    let (mut created, mut dir) = create(global, new, (&id, &bundle), inherited, then)?;
+    if let Err(error) = write_pid_file(new.pid_file.as_deref(), created.init.pid) {
+        undo(created, &dir);
+        return Err(error);
+    }
+    dir.keep();
+    dir.unlock()?;
+    let container = Container::load(id, dir)?;
+    if let Err(error) = start::poststart(&container) {
+        created.init.let_go();
+        return Err(error);
+    }
+    created.init.let_go();
+    crate::log::write_warnings();
+    let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
+    let pidfd = created.init.pidfd.as_ref().map(AsFd::as_fd);
+    let exit = foreground::attend(Pid::from_raw(created.init.pid), pidfd, &signals, created.terminal.take())?;
+    if !command.keep {
+        delete(global, container)?;
+    }
+    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
+}
+
+/// The program may have been deleted by somebody else while it ran.
+fn delete(global: &Global, container: Container) -> Result<(), Error> {
+    if runtime_root::container(global, container.id.as_str()).is_err() {
+        return Ok(());
+    }
+    container.dir.lock()?;
+    if !container.state.own_pid_namespace {
+        destroy::kill(&container)?;
+    }
+    destroy::remove(&container)
+}

@@ -1,0 +1,35 @@
+//! The process between the parent and init, where the namespaces ask for one. It has the parent for its init's parent as
+//! well (`CLONE_PARENT`), so that nobody but the caller's reaper ever has to wait for init.
+
+use std::convert::Infallible;
+
+use crate::config::linux::namespaces::{Kind, Namespaces};
+use crate::create::protocol::{ChildEnd, Request};
+use crate::error::{At, Error};
+use crate::sys::clone::{self, Birth, Fork};
+use crate::sys::{prctl, process};
+
+/// Fork init as a child of the parent, in the namespaces that are still to be made. Returns in init, when the parent
+/// knows of it; the intermediate itself ends here.
+pub fn fork_init(namespaces: &Namespaces, kinds: &[Kind], end: &ChildEnd) -> Result<(), Error> {
+    let flags = namespaces.flags_of_new(kinds).bits() as u64 | libc::CLONE_PARENT as u64;
+    match clone::clone(&Birth { flags, cgroup: None }).at("linux.namespaces")? {
+        Fork::Child => {
+            die_with_parent()?;
+            let _only_for_ps = prctl::set_name("crust:[2:INIT]");
+            // The answer to what the intermediate has told: from now on the parent means us.
+            end.wait()
+        }
+        Fork::Parent(pid, _) => leave(end.tell(&Request::Born(pid))).map(|never| match never {}),
+    }
+}
+
+fn leave(told: Result<(), Error>) -> Result<Infallible, Error> {
+    told?;
+    process::exit(0)
+}
+
+/// Until the state is written, a container that lost its parent would be lost itself.
+pub fn die_with_parent() -> Result<(), Error> {
+    prctl::set_parent_death_signal(Some(process::Signal::SIGKILL)).at("init")
+}

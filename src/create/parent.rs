@@ -1,0 +1,353 @@
+//! The parent: makes what must be there before init, serves what init may not do itself, and undoes all of it when
+//! something fails.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
+use crate::cgroup::layout::Layout;
+use crate::config::Plan;
+use crate::config::hooks::Kind as Hook;
+use crate::config::linux::namespaces::Kind;
+use crate::container::dir::Dir;
+use crate::container::id::ContainerId;
+use crate::container::start_gate::StartGate;
+use crate::container::state::{Creation, Init, State};
+use crate::container::status::Status;
+use crate::create::init::{self, Birthright, Sources};
+use crate::create::protocol::{self, ChildEnd, Done, ParentEnd, Request};
+use crate::create::{self, Then};
+use crate::error::{At, Error};
+use crate::host::Host;
+use crate::rootfs;
+use crate::sys::clone::{self, Birth, Fork};
+use crate::sys::process::{self, Pid};
+use crate::sys::{self, Errno, proc, signal, socket};
+
+/// A container that has been created.
+#[derive(Debug)]
+pub struct Created {
+    /// Its init.
+    pub init: Child,
+    /// The other end of its terminal, for a caller in the foreground.
+    pub terminal: Option<OwnedFd>,
+    /// What was written down.
+    pub state: State,
+}
+
+/// What is to be created, and for whom.
+pub struct Order<'a> {
+    /// The config as it is meant.
+    pub plan: &'a Plan,
+    /// Facts about the machine.
+    pub host: &'a Host,
+    /// What the caller asks for beside it.
+    pub request: create::Request,
+    /// The new container's id.
+    pub id: &'a ContainerId,
+    /// Where the config came from.
+    pub bundle: &'a Bundle,
+}
+
+/// Create the container. On failure nothing is left but the state directory, which is its owner's to remove.
+pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
+    let Order { plan, host, request, id, bundle } = order;
+    // All that can fail without having changed anything comes first.
+    let joined = plan.namespaces.open()?;
+    rootfs::check(&plan.root)?;
+    let filter = plan.seccomp.compile()?;
+    let procfs = proc::open_procfs().at("host")?;
+    let sources = sources(plan, host)?;
+
+    let survey = Layout::new(&plan.cgroups_path, id, &plan.resources, host).survey()?;
+    let state = State::new(
+        Creation {
+            id: id.as_str(),
+            bundle: bundle.path.clone(),
+            rootfs: plan.root.path.clone(),
+            owner: host.euid,
+            own_pid_namespace: plan.namespaces.creates(Kind::Pid),
+            has_process: plan.process.is_some(),
+        },
+        plan.annotations.clone(),
+        plan.hooks.clone(),
+        survey.layout().clone(),
+    );
+    state.save(dir)?;
+    // "Any updates to config.json after this step MUST NOT affect the container."
+    dir.write("config.json", &bundle.bytes)?;
+    let gate = match request.then {
+        Then::WaitAtTheGate => Some(StartGate::create(dir)?),
+        Then::Execute | Then::ExecuteInForeground => None,
+    };
+
+    let mut cgroup = survey.create(&plan.resources)?;
+    let entrance = cgroup.entrance()?;
+    let birthright = Birthright {
+        plan,
+        host,
+        request,
+        id: id.as_str(),
+        bundle: &bundle.path,
+        procfs,
+        joined,
+        entrance: Some(entrance),
+        cgroup: cgroup.layout(),
+        sources,
+        filter,
+        gate,
+    };
+    let (mut init, end) = bear(birthright, &cgroup)?;
+    let mut service = Service { order, dir, state: &state, terminal: None, hooks_have_run: false };
+    let served = service.serve(&mut init, &end).and_then(|()| ready(order, dir, &init));
+    let (terminal, hooks_have_run) = (service.terminal, service.hooks_have_run);
+    if let Err(error) = served {
+        let error = explain(error, &cgroup);
+        drop(init);
+        drop(cgroup);
+        if hooks_have_run {
+            // "If any prestart hook fails, the runtime MUST … stop the container, and continue the lifecycle at" its
+            // end, which is where poststop hooks run.
+            run_poststop(&state);
+        }
+        return Err(error);
+    }
+    cgroup.keep();
+    Ok(Created { init, terminal, state })
+}
+
+/// Run the hooks of the end. "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and
+/// lifecycle continue as if the hook had succeeded."
+pub fn run_poststop(state: &State) {
+    let document = state.document(Status::Stopped, 0).to_string().into_bytes();
+    for error in state.hooks.run_all(Hook::Poststop, &document, Some(&state.bundle)) {
+        crate::log::warn(&error.to_string());
+    }
+}
+
+/// The copies of mounts that only the parent can make: where the container's users may not reach the host's paths, and
+/// where mounts shall propagate to the host, which only copies from its own mount namespace do.
+fn sources(plan: &Plan, host: &Host) -> Result<Sources, Error> {
+    let shared = plan.rootfs_propagation.is_some_and(|p| p.kind == sys::mount::MsFlags::MS_SHARED);
+    let strangers = plan.namespaces.is_own(Kind::User);
+    // Without the right to mount in our own namespace, the new one is where copies are made.
+    let may_mount = host.euid == 0 && plan.namespaces.is_own(Kind::Mount);
+    if !may_mount || !(shared || strangers) {
+        return Ok(Sources::default());
+    }
+    let root = sys::mount::clone_tree(sys::file::here(), &plan.root.path, sys::mount::Reach::Tree)
+        .at("root.path")?;
+    let nothing = sys::mount::Attributes::default();
+    let slave = sys::mount::MsFlags::MS_SLAVE;
+    rootfs::mount::change(&root, nothing, slave, sys::mount::Reach::Tree).at("root.path")?;
+    let mounts = plan
+        .mounts
+        .iter()
+        .map(|mount| rootfs::mount::open_source(mount, !shared))
+        .collect::<Result<_, _>>()?;
+    Ok(Sources { root: Some(root), mounts })
+}
+
+/// Clone the first child. In it, this does not return.
+fn bear(birthright: Birthright, cgroup: &Cgroup) -> Result<(Child, ParentEnd), Error> {
+    let (parent_end, child_end) = protocol::pair()?;
+    // Before there is a process that a container may come to see (R17).
+    sys::prctl::set_dumpable(sys::prctl::Dumpable::No).at("init")?;
+    let flags = birthright.plan.namespaces.clone_flags().bits() as u32 as u64;
+    let into = birthright.entrance.as_ref().and_then(|entrance| entrance.into_cgroup());
+    let born = clone::clone(&Birth { flags, cgroup: into });
+    let (born, attach_later) = match born {
+        Err(error)
+            if into.is_some() && matches!(error.errno, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) =>
+        {
+            (clone::clone(&Birth { flags, cgroup: None }), true)
+        }
+        born => (born, false),
+    };
+    match born.at("linux.namespaces")? {
+        Fork::Child => {
+            drop(parent_end);
+            child_main(birthright, child_end)
+        }
+        Fork::Parent(pid, pidfd) => {
+            let child = Child { pid, pidfd, ours: true };
+            if attach_later {
+                cgroup.attach_v2(pid)?;
+            }
+            Ok((child, parent_end))
+        }
+    }
+}
+
+fn child_main(birthright: Birthright, end: ChildEnd) -> ! {
+    let mut end = Some(end);
+    let Err(error) = signal::reset().at("init").and_then(|()| init::init(birthright, &mut end));
+    if let Some(end) = end {
+        let _nobody_is_left_to_tell = end.tell(&Request::Failed(error.exit_code(), error.to_string()));
+    }
+    process::exit(1)
+}
+
+/// What the parent does while init is on its way.
+struct Service<'a> {
+    order: &'a Order<'a>,
+    dir: &'a Dir,
+    state: &'a State,
+    terminal: Option<OwnedFd>,
+    hooks_have_run: bool,
+}
+
+impl Service<'_> {
+    /// Serve until init is ready. The arms are all that a container may not do for itself.
+    fn serve(&mut self, init: &mut Child, end: &ParentEnd) -> Result<(), Error> {
+        let plan = self.order.plan;
+        if plan.namespaces.fork(self.order.host.kernel) == crate::config::linux::namespaces::Fork::Once {
+            init.identity()?.save(self.dir)?;
+        }
+        while let Some(request) = end.receive()? {
+            match request {
+                Request::Born(pid) => {
+                    init.replace_by(pid)?;
+                    init.identity()?.save(self.dir)?;
+                }
+                Request::MapIds => self.map_ids(init.pid)?,
+                Request::RunHooks => self.run_hooks(init.pid)?,
+                Request::Terminal(master) => {
+                    self.terminal = Some(master);
+                    continue;
+                }
+                Request::LimitResources => {
+                    if let Some(process) = &plan.process {
+                        process.rlimits.write_for(Pid::from_raw(init.pid))?;
+                    }
+                }
+                Request::ForwardListener(number) => self.forward_listener(init, number)?,
+                Request::Failed(code, message) => return Err(Error::Program { code, message }),
+            }
+            end.send(Done)?;
+        }
+        Ok(())
+    }
+
+    fn map_ids(&self, pid: i32) -> Result<(), Error> {
+        let Order { plan, host, .. } = self.order;
+        let procfs = proc::open_procfs().at("host")?;
+        plan.id_mappings.write_for(pid, &procfs, host.euid == 0)?;
+        match &plan.process {
+            Some(process) => process.oom_score_adj.write_for(pid, &procfs),
+            None => Ok(()),
+        }
+    }
+
+    fn run_hooks(&mut self, pid: i32) -> Result<(), Error> {
+        self.hooks_have_run = true;
+        // "created (after step 2 in the lifecycle)": these are its steps 3 and 4.
+        let document = self.state.document(Status::Created, pid).to_string().into_bytes();
+        for kind in [Hook::Prestart, Hook::CreateRuntime] {
+            self.state.hooks.run(kind, &document, Some(&self.state.bundle))?;
+        }
+        Ok(())
+    }
+
+    /// The listener gets the descriptor from us: init's own calls are already its to decide.
+    fn forward_listener(&self, init: &Child, number: i32) -> Result<(), Error> {
+        let field = "linux.seccomp.listenerPath";
+        let Some(listener) = self.order.plan.seccomp.listener() else {
+            return Err(Error::message(format!("{field}: is missing")));
+        };
+        let pidfd =
+            init.pidfd.as_ref().ok_or_else(|| Error::message("seccomp notify needs pidfds (Linux 5.3)"))?;
+        let descriptor = process::pidfd_getfd(pidfd, number).at(field)?;
+        let document = serde_json::json!({
+            "ociVersion": crate::container::state::OCI_VERSION,
+            "fds": ["seccompFd"],
+            "pid": init.pid,
+            "metadata": listener.metadata,
+            "state": self.state.document(Status::Creating, init.pid),
+        });
+        let socket = socket::connect(&listener.path).at(field)?;
+        socket::send(&socket, document.to_string().as_bytes(), &[descriptor.as_fd()]).at(field)
+    }
+}
+
+/// Init has closed its end: it waits at the gate, runs its program, or has died without a word.
+fn ready(order: &Order, dir: &Dir, init: &Child) -> Result<(), Error> {
+    if order.request.then == Then::WaitAtTheGate {
+        if let Some(exit) = process::try_wait(Pid::from_raw(init.pid)).at("init")? {
+            return Err(Error::message(format!("the container's init died before it was ready: {exit}")));
+        }
+        StartGate::put_in_place(dir)?;
+    }
+    if let Some(path) = &order.request.pidfd_socket {
+        let pidfd =
+            init.pidfd.as_ref().ok_or_else(|| Error::message("--pidfd-socket needs pidfds (Linux 5.3)"))?;
+        let socket = socket::connect(path).at("--pidfd-socket")?;
+        socket::send(&socket, b"standard", &[pidfd.as_fd()]).at("--pidfd-socket")?;
+    }
+    Ok(())
+}
+
+/// Init that died while it was made has often met the memory limit.
+fn explain(error: Error, cgroup: &Cgroup) -> Error {
+    match cgroup.out_of_memory_kills() {
+        Some(kills) if kills > 0 => Error::message(format!(
+            "{error}: the kernel killed it for lack of memory; linux.resources.memory.limit is too low"
+        )),
+        _ => error,
+    }
+}
+
+/// A child of ours, killed and reaped when it is dropped, unless it is let go.
+#[derive(Debug)]
+pub struct Child {
+    /// In the runtime's pid namespace.
+    pub pid: i32,
+    /// Its pidfd, on kernels that have them.
+    pub pidfd: Option<OwnedFd>,
+    ours: bool,
+}
+
+impl Child {
+    /// Whoever is our reaper takes care of it from now on.
+    pub fn let_go(&mut self) {
+        self.ours = false;
+    }
+
+    fn identity(&self) -> Result<Init, Error> {
+        Init::of(self.pid).at("init")
+    }
+
+    /// The intermediate has ended; this is init, which is our child too.
+    fn replace_by(&mut self, pid: i32) -> Result<(), Error> {
+        let _intermediate = process::wait(Pid::from_raw(self.pid)).at("init")?;
+        self.pid = pid;
+        self.pidfd = process::pidfd_open(Pid::from_raw(pid)).ok();
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.ours {
+            let pid = Pid::from_raw(self.pid);
+            let _may_be_dead = process::kill(pid, libc::SIGKILL);
+            let _may_be_reaped = process::wait(pid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_does_not_outlive_its_owner() {
+        let pid = process::in_child(|| {
+            loop {
+                std::thread::sleep(std::time::Duration::from_secs(1));
+            }
+        });
+        drop(Child { pid: pid.as_raw(), pidfd: None, ours: true });
+        assert!(process::kill(pid, 0).is_err());
+    }
+}

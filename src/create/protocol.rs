@@ -1,0 +1,155 @@
+//! What init asks of the parent, and what the parent answers.
+//!
+//! Messages without a descriptor are sent by `write(2)` and read by `read(2)`: a filter that has just been loaded may
+//! forbid more.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use crate::error::{At, Error};
+use crate::sys::{file, socket};
+
+/// What a child may not do for itself.
+#[derive(Debug)]
+pub enum Request {
+    /// From the intermediate: init has this pid, in the runtime's pid namespace.
+    Born(i32),
+    /// Write the maps of init's user namespace.
+    MapIds,
+    /// Run the hooks `prestart` and `createRuntime`: everything is mounted.
+    RunHooks,
+    /// The master of init's terminal, for a caller in the foreground.
+    Terminal(OwnedFd),
+    /// Set the resource limits: nothing more has to be opened.
+    LimitResources,
+    /// Fetch this descriptor of init, and send it to the seccomp listener.
+    ForwardListener(i32),
+    /// It went wrong: the exit code and the text of the error.
+    Failed(i32, String),
+}
+
+/// The parent has done what was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Done;
+
+/// The parent's end.
+#[derive(Debug)]
+pub struct ParentEnd(OwnedFd);
+
+/// The end of init and of the intermediate. That it closes, by `execve(2)` or on purpose, says that all went well.
+#[derive(Debug)]
+pub struct ChildEnd(OwnedFd);
+
+const NAME: &str = "parent and init";
+/// An error is cut rather than not sent, in bytes.
+const LONGEST_ERROR: usize = 16 << 10;
+
+/// Both ends.
+pub fn pair() -> Result<(ParentEnd, ChildEnd), Error> {
+    let (parent, child) = socket::pair().at(NAME)?;
+    Ok((ParentEnd(parent), ChildEnd(child)))
+}
+
+impl ChildEnd {
+    /// Ask, and wait until it is done. An answer that does not come means that the parent is dead, or has given up.
+    pub fn ask(&self, request: &Request) -> Result<(), Error> {
+        self.tell(request)?;
+        self.wait()
+    }
+
+    /// Tell, and go on.
+    pub fn tell(&self, request: &Request) -> Result<(), Error> {
+        let (tag, text) = match request {
+            Request::Born(pid) => (b'b', pid.to_string()),
+            Request::MapIds => (b'm', String::new()),
+            Request::RunHooks => (b'h', String::new()),
+            Request::Terminal(master) => return socket::send(&self.0, b"t", &[master.as_fd()]).at(NAME),
+            Request::LimitResources => (b'r', String::new()),
+            Request::ForwardListener(number) => (b'l', number.to_string()),
+            Request::Failed(code, message) => {
+                (b'f', format!("{code} {}", &message[..message.floor_char_boundary(LONGEST_ERROR)]))
+            }
+        };
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(text.as_bytes());
+        file::write_all(&self.0, &bytes, Path::new(NAME)).at(NAME)
+    }
+
+    /// Wait for the answer.
+    pub fn wait(&self) -> Result<(), Error> {
+        match file::read(&self.0, &mut [0], NAME).at(NAME)? {
+            0 => Err(Error::message("the parent has gone")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<OwnedFd> for ChildEnd {
+    fn from(end: OwnedFd) -> Self {
+        Self(end)
+    }
+}
+
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl ParentEnd {
+    /// The next request; `None` when all children have closed their ends.
+    pub fn receive(&self) -> Result<Option<Request>, Error> {
+        let mut bytes = Vec::new();
+        let (length, mut descriptors) = socket::receive(&self.0, &mut bytes).at(NAME)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&bytes[1..length]).into_owned();
+        let number = || text.parse().map_err(|_| Error::message(format!("{NAME}: {text:?} is no number")));
+        Ok(Some(match (bytes[0], descriptors.pop()) {
+            (b'b', None) => Request::Born(number()?),
+            (b'm', None) => Request::MapIds,
+            (b'h', None) => Request::RunHooks,
+            (b't', Some(master)) => Request::Terminal(master),
+            (b'r', None) => Request::LimitResources,
+            (b'l', None) => Request::ForwardListener(number()?),
+            (b'f', None) => {
+                let (code, message) = text.split_once(' ').unwrap_or(("1", &text));
+                Request::Failed(code.parse().unwrap_or(1), message.to_owned())
+            }
+            (tag, _) => return Err(Error::message(format!("{NAME}: unknown request {tag}"))),
+        }))
+    }
+
+    /// Answer.
+    pub fn send(&self, _: Done) -> Result<(), Error> {
+        socket::send(&self.0, b"d", &[]).at(NAME)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_arrive_as_they_were_sent() {
+        let (parent, child) = pair().unwrap();
+        child.tell(&Request::Born(7)).unwrap();
+        child.tell(&Request::Failed(127, "ä".repeat(20_000))).unwrap();
+        assert!(matches!(parent.receive().unwrap(), Some(Request::Born(7))));
+        assert!(
+            matches!(parent.receive().unwrap(), Some(Request::Failed(127, text)) if text.len() == LONGEST_ERROR)
+        );
+        parent.send(Done).unwrap();
+        child.wait().unwrap();
+        drop(child);
+        assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_dead_parent_is_noticed() {
+        let (parent, child) = pair().unwrap();
+        drop(parent);
+        assert!(child.ask(&Request::MapIds).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! The program's standard input, output and error.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use crate::config::process::Process;
+use crate::error::{At, Error};
+use crate::sys::file::{self, FileStat, Mode, OFlag, SFlag};
+use crate::sys::{self, Errno, terminal};
+
+/// Replace the host's null device by the container's own, and let the container's user own the rest, so that he can open
+/// `/dev/stdout` again.
+pub fn make_the_containers_own(process: &Process) -> Result<(), Error> {
+    for standard in standard() {
+        let stat = file::stat(standard).at("process")?;
+        if is_null(&stat) {
+            replace(standard)?;
+        } else if stat.st_uid != process.user.uid() {
+            match file::fchown(standard, process.user.uid()) {
+                // Not ours to give away (a user namespace), or of a kind that nobody owns.
+                Ok(()) | Err(sys::Error { errno: Errno::EPERM | Errno::EINVAL | Errno::EROFS, .. }) => {}
+                Err(error) => return Err(error).at("process.user.uid"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn standard() -> [BorrowedFd<'static>; 3] {
+    terminal::standard()
+}
+
+/// The device alone does not make it the null device: so would a regular file's number (CVE-2026-88265 in crun).
+fn is_null(stat: &FileStat) -> bool {
+    file::kind(stat) == SFlag::S_IFCHR && stat.st_rdev == nix::sys::stat::makedev(1, 3)
+}
+
+fn replace(standard: BorrowedFd) -> Result<(), Error> {
+    let null = match file::open(
+        file::here(),
+        Path::new("/dev/null"),
+        OFlag::O_RDWR | OFlag::O_NOFOLLOW,
+        Mode::empty(),
+    ) {
+        // An image without a /dev keeps the host's.
+        Err(_) => return Ok(()),
+        Ok(null) => null,
+    };
+    if is_null(&file::stat(&null).at("process")?) {
+        terminal::replace(standard, &null).at("process")?;
+    }
+    Ok(())
+}
