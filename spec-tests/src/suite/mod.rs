@@ -1,0 +1,136 @@
+//! The cases, by section of the runtime-spec, and the contracts beyond it.
+
+use crate::case::Case;
+use crate::host::Need;
+
+mod capabilities;
+mod cgroups_path;
+mod cli;
+mod config_errors;
+mod delete;
+mod device_rules;
+mod devices;
+mod exec;
+mod exec_process;
+mod features;
+mod hook_faults;
+mod hooks;
+mod ids;
+mod kill;
+mod lifecycle;
+mod list;
+mod log;
+mod masked_paths;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod personality;
+mod preserve_fds;
+mod process;
+mod programs;
+mod races;
+mod readonly_paths;
+mod resources;
+mod rlimits;
+mod root;
+mod rootfs_propagation;
+mod rootfs_traps;
+mod seccomp;
+mod seccomp_listener;
+mod state;
+mod sysctl;
+mod terminal;
+mod update;
+mod usage;
+mod user_namespace;
+
+const SECCOMP: Need = Need::File("/proc/sys/kernel/seccomp");
+
+fn all_need(mut cases: Vec<Case>, need: &Need) -> Vec<Case> {
+    for case in &mut cases {
+        case.needs.push(need.clone());
+    }
+    cases
+}
+
+/// The cases, by the beginning of their names, that need a command beyond the spec's operations.
+const VERBS: &[(&str, &str)] = &[
+    ("exec/", "exec"),
+    ("features/", "features"),
+    ("cli/update-", "update"),
+    ("cli/ps-", "ps"),
+    ("cli/events-", "events"),
+    ("cli/checkpoint-", "checkpoint"),
+];
+
+/// Every case, in the order of the report.
+pub fn all() -> Vec<Case> {
+    let mut cases = every();
+    for case in &mut cases {
+        let verbs = VERBS.iter().filter(|(beginning, _)| case.name.starts_with(beginning));
+        case.needs.extend(verbs.map(|(_, verb)| Need::Verb(verb)));
+    }
+    cases
+}
+
+fn every() -> Vec<Case> {
+    [
+        lifecycle::cases(),
+        state::cases(),
+        kill::cases(),
+        delete::cases(),
+        features::cases(),
+        root::cases(),
+        mounts::cases(),
+        mount_options::cases(),
+        process::cases(),
+        rlimits::cases(),
+        capabilities::cases(),
+        terminal::cases(),
+        hooks::cases(),
+        namespaces::cases(),
+        all_need(user_namespace::cases(), &Need::Namespace("user")),
+        devices::cases(),
+        cgroups_path::cases(),
+        resources::cases(),
+        device_rules::cases(),
+        sysctl::cases(),
+        all_need(seccomp::cases(), &SECCOMP),
+        all_need(seccomp_listener::cases(), &SECCOMP),
+        rootfs_propagation::cases(),
+        masked_paths::cases(),
+        readonly_paths::cases(),
+        personality::cases(),
+        cli::cases(),
+        log::cases(),
+        list::cases(),
+        usage::cases(),
+        preserve_fds::cases(),
+        update::cases(),
+        exec::cases(),
+        exec_process::cases(),
+        config_errors::cases(),
+        ids::cases(),
+        rootfs_traps::cases(),
+        programs::cases(),
+        hook_faults::cases(),
+        races::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_case_has_its_own_name_and_a_sentence() {
+        let mut names = BTreeSet::new();
+        for case in super::all() {
+            assert!(!case.sentence.is_empty(), "{} has no sentence", case.name);
+            assert!(names.insert(case.name.clone()), "{} is there twice", case.name);
+        }
+    }
+}
