@@ -1,0 +1,63 @@
+# crust: everything that is done to it. `make` alone tells what there is.
+
+HOST      := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+TARGET    := $(or $(CARGO_TARGET_DIR),target)/$(HOST)
+CRUST     := $(TARGET)/release/crust
+# Another runtime: its path, or its name in $PATH.
+RUNTIME   ?= $(CRUST)
+PROGRAM   := $(if $(findstring /,$(RUNTIME)),$(abspath $(RUNTIME)),$(shell command -v $(RUNTIME)))
+BUILT     := $(if $(filter $(CRUST),$(RUNTIME)),build)
+PREFIX    ?= /usr/local
+BUNDLES   := $(notdir $(patsubst %/,%,$(dir $(wildcard bundles/*/config.json))))
+BUSYBOX   := $(wildcard /bin/busybox /usr/bin/busybox)
+ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# The static libseccomp is where the system's compiler looks for libraries.
+export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
+
+.PHONY: help deps build check unit spec-tests test bundles run install clean
+
+help: ## tell what there is (this)
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
+
+deps: ## install the Debian packages that are missing
+	@.ci/packages
+
+build: ## build the static binary
+	cargo build --release --locked --package crust
+	@echo $(CRUST)
+
+check: ## formatting, lints, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+unit: ## tests of the parts
+	cargo test --package crust --locked
+
+spec-tests: $(BUILT) ## the specification's sentences, as root: [RUNTIME=runc]
+	cargo build --release --locked --package spec-tests
+	$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM)
+
+test: check unit spec-tests ## all of the above
+
+bundles: ## make the root file systems of the sample bundles
+	@test -n '$(BUSYBOX)' || { echo 'busybox-static is missing: make deps' >&2; exit 1; }
+	@mkdir -p bundles/hello/rootfs bundles/volumes/writable
+	cc -static -Os -o bundles/hello/rootfs/hello bundles/hello/hello.c
+	@for bundle in $(filter-out hello,$(BUNDLES)); do \
+		bin=bundles/$$bundle/rootfs/bin; mkdir -p $$bin && cp $(firstword $(BUSYBOX)) $$bin/busybox && \
+		for name in $$($$bin/busybox --list); do \
+			test $$name = busybox || ln -sf busybox $$bin/$$name || exit; \
+		done || exit; \
+	done
+
+run: $(BUILT) bundles ## a short tour of a container, as root: [RUNTIME=runc]
+	$(ROOT) $(PROGRAM) run --bundle bundles/tour crust-tour-$$$$
+
+install: build ## install the binary: [PREFIX=/usr/local] [DESTDIR=]
+	install -D -m 755 $(CRUST) $(DESTDIR)$(PREFIX)/sbin/crust
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf bundles/*/rootfs bundles/*/writable
