@@ -267,11 +267,11 @@ fn flags_have_a_default_and_can_be_none() {
 #[test]
 fn a_listener_decides() {
     let profile = |metadata: Value, flags: Value| {
-        json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent", "listenerMetadata": metadata,
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/listener", "listenerMetadata": metadata,
                "flags": flags, "syscalls": [{"names": ["mkdir", "mknodat"], "action": "SCMP_ACT_NOTIFY"}]})
     };
     let seccomp = parse(profile(json!("a=b"), json!(null))).unwrap();
-    let listener = Listener { path: "/run/agent".into(), metadata: "a=b".into() };
+    let listener = Listener { path: "/run/listener".into(), metadata: "a=b".into() };
     assert_eq!(seccomp.listener(), Some(&listener));
     let program = seccomp.compile().unwrap().unwrap();
     assert!(program.notifies());
@@ -280,7 +280,7 @@ fn a_listener_decides() {
     let killable = parse(profile(json!(null), json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]))).unwrap();
     let flags = killable.0.unwrap().flags;
     assert_eq!(flags, Flags::NEW_LISTENER.and(Flags::WAIT_KILLABLE_RECV));
-    let unused = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"});
+    let unused = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/listener"});
     assert_eq!(parse(unused).unwrap().listener(), None);
 }
 
