@@ -1,38 +1,38 @@
 //! crust, a low-level OCI container runtime. The modules, in the order in which a command meets them.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make what they look at"))]
 
-/// argv: runc's verbs, flags and words.
+// argv: runc's verbs, flags and words.
 pub mod cli;
-/// One verb per file.
+// One verb per file.
 pub mod commands;
 
-/// What can go wrong, and the line that the user sees.
+// What can go wrong, and the line that the user sees.
 pub mod error;
-/// `--log`, `--log-format`, `--debug`.
+// `--log`, `--log-format`, `--debug`.
 pub mod log;
-/// Points in time as text.
+// Points in time as text.
 pub mod time;
 
-/// The bundle directory and its config.json.
+// The bundle directory and its config.json.
 pub mod bundle;
-/// config.json as it is meant, one file per section.
+// config.json as it is meant, one file per section.
 pub mod config;
-/// Facts about the machine.
+// Facts about the machine.
 pub mod host;
 
-/// What lives between two invocations: state directory, status, start gate.
+// What lives between two invocations: state directory, status, start gate.
 pub mod container;
-/// The way from a plan to a container: parent, intermediate, init.
+// The way from a plan to a container: parent, intermediate, init.
 pub mod create;
 
-/// Control groups.
+// Control groups.
 pub mod cgroup;
-/// A foreground command and its child: signals, terminal, exit status.
+// A foreground command and its child: signals, terminal, exit status.
 pub mod foreground;
-/// The container's file system.
+// The container's file system.
 pub mod rootfs;
-/// The container's pty and the console socket.
+// The container's pty and the console socket.
 pub mod terminal;
 
-/// The only door to the kernel.
+// The only door to the kernel.
 pub mod sys;

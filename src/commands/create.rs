@@ -7,6 +7,7 @@ use crate::cli::{Create, Global, New};
 use crate::commands::inherit::Inherited;
 use crate::commands::{print, runtime_root};
 use crate::config::Plan;
+use crate::container::destroy::run_poststop;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
 use crate::create::parent::{self, Created, Order};
@@ -128,7 +129,7 @@ pub fn undo(created: Created, dir: &Dir) {
         Ok(()) => {}
         Err(error) => log::warn(&error.to_string()),
     }
-    parent::run_poststop(&state);
+    run_poststop(&state);
     let _removed_when_dropped = dir;
 }
 

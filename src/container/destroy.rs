@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Cgroup;
+use crate::config::hooks::Kind as Hook;
 use crate::container::Container;
-use crate::container::state::Init;
-use crate::create::parent::run_poststop;
+use crate::container::state::{Init, State};
+use crate::container::status::Status;
 use crate::error::Error;
 
 /// How long processes may take to die of `SIGKILL`.
@@ -67,4 +68,13 @@ pub fn remove(container: &Container) -> Result<(), Error> {
     Cgroup::open(container.state.cgroup.clone())?.delete()?;
     run_poststop(&container.state);
     container.dir.remove()
+}
+
+/// Run the hooks of the end. "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and
+/// lifecycle continue as if the hook had succeeded."
+pub fn run_poststop(state: &State) {
+    let document = state.document(Status::Stopped, 0).to_string().into_bytes();
+    for error in state.hooks.run_all(Hook::Poststop, &document, Some(&state.bundle)) {
+        crate::log::warn(&error.to_string());
+    }
 }

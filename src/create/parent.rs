@@ -9,6 +9,7 @@ use crate::cgroup::layout::Layout;
 use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::Kind;
+use crate::container::destroy::run_poststop;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
 use crate::container::start_gate::StartGate;
@@ -114,15 +115,6 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     }
     cgroup.keep();
     Ok(Created { init, terminal, state })
-}
-
-/// Run the hooks of the end. "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and
-/// lifecycle continue as if the hook had succeeded."
-pub fn run_poststop(state: &State) {
-    let document = state.document(Status::Stopped, 0).to_string().into_bytes();
-    for error in state.hooks.run_all(Hook::Poststop, &document, Some(&state.bundle)) {
-        crate::log::warn(&error.to_string());
-    }
 }
 
 /// The copies of mounts that only the parent can make: where the container's users may not reach the host's paths, and
