@@ -9,11 +9,10 @@ PROGRAM   := $(if $(findstring /,$(RUNTIME)),$(abspath $(RUNTIME)),$(shell comma
 BUILT     := $(if $(filter $(CRUST),$(RUNTIME)),build)
 PREFIX    ?= /usr/local
 BUNDLES   := $(notdir $(patsubst %/,%,$(dir $(wildcard bundles/*/config.json))))
-BUSYBOX   := $(wildcard /bin/busybox /usr/bin/busybox)
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
 
-# The static libseccomp is where the system's compiler looks for libraries.
-export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
+# What `crust --version` tells.
+export CRUST_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 .PHONY: help deps build check unit spec-tests test bundles run install clean
 
@@ -23,30 +22,29 @@ help: ## tell what there is (this)
 deps: ## install the Debian packages that are missing
 	@.ci/packages
 
-build: ## build the static binary
+build: deps ## build the static binary
 	cargo build --release --locked --package crust
 	@echo $(CRUST)
 
-check: ## formatting, lints, documentation
+check: deps ## formatting, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
-unit: ## tests of the parts
+unit: deps ## tests of the parts
 	cargo test --package crust --locked
 
-spec-tests: $(BUILT) ## the specification's sentences, as root: [RUNTIME=runc]
+spec-tests: deps $(BUILT) ## the specification's sentences, as root: [RUNTIME=runc]
 	cargo build --release --locked --package spec-tests
 	$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM)
 
 test: check unit spec-tests ## all of the above
 
-bundles: ## make the root file systems of the sample bundles
-	@test -n '$(BUSYBOX)' || { echo 'busybox-static is missing: make deps' >&2; exit 1; }
+bundles: deps ## make the root file systems of the sample bundles
 	@mkdir -p bundles/hello/rootfs bundles/volumes/writable
 	cc -static -Os -o bundles/hello/rootfs/hello bundles/hello/hello.c
 	@for bundle in $(filter-out hello,$(BUNDLES)); do \
-		bin=bundles/$$bundle/rootfs/bin; mkdir -p $$bin && cp $(firstword $(BUSYBOX)) $$bin/busybox && \
+		bin=bundles/$$bundle/rootfs/bin; mkdir -p $$bin && cp "$$(command -v busybox)" $$bin/busybox && \
 		for name in $$($$bin/busybox --list); do \
 			test $$name = busybox || ln -sf busybox $$bin/$$name || exit; \
 		done || exit; \
