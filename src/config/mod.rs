@@ -26,6 +26,7 @@ use linux::cgroups_path::CgroupsPath;
 use linux::covered_paths::CoveredPaths;
 use linux::devices::Devices;
 use linux::id_mappings::IdMappings;
+use linux::mount_label;
 use linux::namespaces::{Kind, Namespaces};
 use linux::personality::Personality;
 use linux::resources::Resources;
@@ -98,7 +99,9 @@ impl Plan {
         let rootfs_propagation =
             problems.keep(rootfs_propagation::parse(linux.rootfs_propagation().as_deref()));
         let mounts = spec.mounts().as_deref().unwrap_or_default();
-        let mounts = problems.keep(mounts::parse(mounts, bundle, &namespaces));
+        let mut mounts = problems.keep(mounts::parse(mounts, bundle, &namespaces));
+        let label = linux.mount_label().as_deref();
+        problems.keep(mount_label::apply_to(mounts.as_deref_mut().unwrap_or_default(), label, host));
         let devices = problems.keep(Devices::parse(linux.devices().as_deref().unwrap_or_default()));
         let masked = strings(linux.masked_paths());
         let masked_paths = problems.keep(CoveredPaths::parse("linux.maskedPaths", &masked, &namespaces));

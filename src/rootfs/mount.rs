@@ -257,13 +257,22 @@ fn must_use_old_call(mount: &Mount, parameters: &[(&str, Option<&str>)]) -> bool
 
 /// `mount(2)`, onto the descriptor.
 fn old_call(mount: &Mount, target: &OwnedFd, kind: &str, source: &str) -> sys::Result<()> {
-    let data = mount.options.parameters.join(",");
+    let data = data(&mount.options.parameters);
     let flags = with_attributes(mount.options.filesystem, mount.options.attributes);
-    let data = (!data.is_empty()).then_some(data.as_str());
-    mount::mount(Some(source), &through_procfs(target), Some(kind), flags, data)?;
+    mount::mount(Some(source), &through_procfs(target), Some(kind), flags, data.as_deref())?;
     // What was mounted lies on top of the descriptor; a path through it leads there.
     let mounted = file::open_path(file::here(), through_procfs(target), OFlag::O_DIRECTORY)?;
     finish(&mounted, mount)
+}
+
+/// Parameters as `mount(2)` takes them; a label with a comma stands in quotes.
+fn data(parameters: &[String]) -> Option<String> {
+    let quoted = |parameter: &String| match parameter.split_once('=') {
+        Some((key, value)) if key.ends_with("context") && value.contains(',') => format!("{key}=\"{value}\""),
+        _ => parameter.clone(),
+    };
+    let data: Vec<_> = parameters.iter().map(quoted).collect();
+    (!data.is_empty()).then(|| data.join(","))
 }
 
 /// New options for what is mounted there already.
@@ -272,9 +281,8 @@ fn remount(tree: &Tree, mount: &Mount) -> Result<(), Error> {
     let options = &mount.options;
     let bind = if options.bind.is_some() { MsFlags::MS_BIND } else { MsFlags::empty() };
     let flags = MsFlags::MS_REMOUNT | bind | with_attributes(options.filesystem, options.attributes);
-    let data = options.parameters.join(",");
-    let data = (!data.is_empty()).then_some(data.as_str());
-    mount::mount(None, &through_procfs(&target), None, flags, data).at(mount.field.clone())?;
+    let data = data(&options.parameters);
+    mount::mount(None, &through_procfs(&target), None, flags, data.as_deref()).at(mount.field.clone())?;
     finish(&target, mount).at(mount.field.clone())
 }
 
@@ -289,6 +297,13 @@ mod tests {
         let flags =
             with_attributes(MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RELATIME, attributes);
         assert_eq!(flags, MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_STRICTATIME);
+    }
+
+    #[test]
+    fn labels_are_quoted_for_the_old_call() {
+        let parameters = ["size=1k".to_string(), "context=a:s0:c1,c2".to_string()];
+        assert_eq!(data(&parameters).as_deref(), Some("size=1k,context=\"a:s0:c1,c2\""));
+        assert_eq!(data(&[]), None);
     }
 
     #[test]
