@@ -157,7 +157,10 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         for (mount, source) in mounts.iter().zip(given) {
             match mount.what {
                 What::Cgroup => cgroup_mount::mount(rootfs.tree(), mount, namespaces, cgroup)?,
-                _ => rootfs::mount::mount(rootfs.tree(), mount, source)?,
+                _ => {
+                    let others = if fork == Fork::IntermediateLast { joined.get(Kind::Pid) } else { None };
+                    rootfs::mount::mount(rootfs.tree(), mount, source, others)?;
+                }
             }
         }
     }

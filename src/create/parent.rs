@@ -145,7 +145,8 @@ fn bear(birthright: Birthright, cgroup: &Cgroup) -> Result<(Child, ParentEnd), E
     let (parent_end, child_end) = protocol::pair()?;
     // Before there is a process that a container may come to see (R17).
     sys::prctl::set_dumpable(sys::prctl::Dumpable::No).at("init")?;
-    let flags = birthright.plan.namespaces.clone_flags().bits() as u32 as u64;
+    let namespaces = &birthright.plan.namespaces;
+    let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel)).bits() as u32 as u64;
     let into = birthright.entrance.as_ref().and_then(|entrance| entrance.into_cgroup());
     let born = clone::clone(&Birth { flags, cgroup: into });
     let (born, attach_later) = match born {

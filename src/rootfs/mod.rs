@@ -9,6 +9,7 @@ pub mod cover;
 pub mod device_nodes;
 pub mod links;
 pub mod mount;
+pub mod procfs;
 pub mod resolve;
 
 use std::os::fd::OwnedFd;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::config::mount_options::Options;
 use crate::config::mounts::{Mount, What};
 use crate::error::{At, Error};
-use crate::rootfs::copy_up;
 use crate::rootfs::resolve::{Leaf, Tree};
+use crate::rootfs::{copy_up, procfs};
 use crate::sys::file::{self, OFlag, SFlag};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno, proc};
@@ -23,15 +23,21 @@ pub fn open_source(mount: &Mount, slave: bool) -> Result<Option<OwnedFd>, Error>
     Ok(Some(tree))
 }
 
-/// Mount a file system or a bind mount. `source` is the copy of a bind mount's source where the parent has made it.
-pub fn mount(tree: &Tree, mount: &Mount, source: Option<OwnedFd>) -> Result<(), Error> {
+/// Mount a file system or a bind mount. `source` is the copy of a bind mount's source where the parent has made it;
+/// `pid_namespace` is the one that a procfs shall show where we are not in it yet.
+pub fn mount(
+    tree: &Tree,
+    mount: &Mount,
+    source: Option<OwnedFd>,
+    pid_namespace: Option<&OwnedFd>,
+) -> Result<(), Error> {
     let detached = match (&mount.what, source) {
         (What::Bind(..), Some(source)) => source,
         (What::Bind(..), None) => match open_source(mount, false)? {
             Some(source) => source,
             None => return Ok(()),
         },
-        (What::Filesystem(kind, name), _) => return filesystem(tree, mount, kind, name),
+        (What::Filesystem(kind, name), _) => return filesystem(tree, mount, (kind, name), pid_namespace),
         (What::Remount, _) => return remount(tree, mount),
         (What::Cgroup, _) => return Err(Error::message(format!("{}: not a plain mount", mount.field))),
     };
@@ -154,7 +160,12 @@ fn with_attributes(flags: MsFlags, attributes: Attributes) -> MsFlags {
 }
 
 /// Mount a new instance of a file system.
-fn filesystem(tree: &Tree, mount: &Mount, kind: &str, source: &str) -> Result<(), Error> {
+fn filesystem(
+    tree: &Tree,
+    mount: &Mount,
+    (kind, source): (&str, &str),
+    pid_namespace: Option<&OwnedFd>,
+) -> Result<(), Error> {
     let mode: String;
     let field = &mount.field;
     // CVE-2019-19921, CVE-2025-54867: with a link there, procfs would be mounted elsewhere, and labels written to files
@@ -181,7 +192,11 @@ fn filesystem(tree: &Tree, mount: &Mount, kind: &str, source: &str) -> Result<()
     for flag in filesystem_flags(mount) {
         parameters.push(flag);
     }
-    let detached = match mount::new_filesystem(kind, source, &parameters, attributes) {
+    let made = match pid_namespace {
+        Some(namespace) if kind == "proc" => procfs::showing(namespace, source, &parameters, attributes),
+        _ => mount::new_filesystem(kind, source, &parameters, attributes),
+    };
+    let detached = match made {
         Err(error) if error.errno == Errno::ENOSYS => {
             return old_call(mount, &target, kind, source).at(field.clone());
         }

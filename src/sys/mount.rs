@@ -84,6 +84,17 @@ pub fn new_filesystem(
     parameters: &[Parameter],
     attributes: u64,
 ) -> Result<OwnedFd> {
+    new_filesystem_of(kind, source, parameters, None, attributes)
+}
+
+/// The same with a parameter whose value is a descriptor: `pidns` of procfs (Linux 6.17).
+pub fn new_filesystem_of(
+    kind: &str,
+    source: &str,
+    parameters: &[Parameter],
+    descriptor: Option<(&str, BorrowedFd)>,
+    attributes: u64,
+) -> Result<OwnedFd> {
     let name = c_string(kind)?;
     // SAFETY: a NUL-terminated string and flags.
     let result = unsafe {
@@ -94,6 +105,9 @@ pub fn new_filesystem(
     configure(&context, ("source", Some(source))).map_err(explained)?;
     for parameter in parameters {
         configure(&context, *parameter).map_err(explained)?;
+    }
+    if let Some((key, value)) = descriptor {
+        configure_descriptor(&context, key, value).map_err(explained)?;
     }
     // SAFETY: FSCONFIG_CMD_CREATE takes no key and no value.
     let created = unsafe {
@@ -134,6 +148,24 @@ fn configure(context: &OwnedFd, (key, value): Parameter) -> Result<()> {
         None => format!("fsconfig(FSCONFIG_SET_FLAG, {key:?})"),
     })
     .map(drop)
+}
+
+fn configure_descriptor(context: &OwnedFd, key: &str, value: BorrowedFd) -> Result<()> {
+    let c_key = c_string(key)?;
+    // SAFETY: a NUL-terminated string that outlives the call, no value, and an open descriptor.
+    let result = unsafe {
+        let nothing = std::ptr::null::<libc::c_char>();
+        let set_fd = 5; // FSCONFIG_SET_FD
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            set_fd,
+            c_key.as_ptr(),
+            nothing,
+            value.as_raw_fd(),
+        )
+    };
+    checked(result, || format!("fsconfig(FSCONFIG_SET_FD, {key:?})")).map(drop)
 }
 
 /// Add what the kernel left to read in the context: `e tmpfs: Unknown parameter 'x'`.

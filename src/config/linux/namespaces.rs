@@ -164,20 +164,23 @@ impl Namespaces {
     /// How many forks creation takes. Since Linux 6.1 `execve(2)` enters a time namespace that was made by
     /// `unshare(2)`; before, only a fork does.
     pub fn fork(&self, kernel: (u32, u32)) -> Fork {
-        if self.joins(Kind::Pid) {
+        if self.creates(Kind::User) && Kind::ALL.iter().any(|kind| self.joins(*kind)) {
+            // A new user namespace has no rights in the others: they are joined before it is made.
+            Fork::IntermediateFirst
+        } else if self.joins(Kind::Pid) {
             Fork::IntermediateLast
-        } else if self.joins(Kind::User) || (self.is_own(Kind::Time) && kernel < (6, 1)) {
+        } else if self.joins(Kind::User) || (self.creates(Kind::Time) && kernel < (6, 1)) {
             Fork::IntermediateFirst
         } else {
             Fork::Once
         }
     }
 
-    /// What `clone3(2)` makes when init is the first child: everything that is new, but the cgroup namespace (it must be
-    /// made after the cgroup is joined, whose root it shows) and the time namespace (its clocks are set before it is
-    /// entered). Joining a user namespace comes before making any other.
-    pub fn clone_flags(&self) -> CloneFlags {
-        if self.joins(Kind::User) {
+    /// What `clone3(2)` makes with the first child: everything that is new, but the cgroup namespace (it must be made
+    /// after the cgroup is joined, whose root it shows) and the time namespace (its clocks are set before it is
+    /// entered). An intermediate that has to join first makes them itself.
+    pub fn clone_flags(&self, fork: Fork) -> CloneFlags {
+        if fork == Fork::IntermediateFirst || self.joins(Kind::User) {
             return CloneFlags::empty();
         }
         self.flags_of_new(&[Kind::User, Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount, Kind::Pid])
@@ -274,6 +277,8 @@ mod tests {
             (r#"[{"type":"time"}]"#, (5, 10), Fork::IntermediateFirst),
             (r#"[{"type":"user","path":"/x"},{"type":"pid"}]"#, new, Fork::IntermediateFirst),
             (r#"[{"type":"pid","path":"/x"}]"#, new, Fork::IntermediateLast),
+            (r#"[{"type":"pid","path":"/x"},{"type":"user"}]"#, new, Fork::IntermediateFirst),
+            (r#"[{"type":"network","path":"/x"},{"type":"user"}]"#, new, Fork::IntermediateFirst),
         ] {
             assert_eq!(parse(json).unwrap().fork(kernel), forks, "{json}");
         }
@@ -281,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_cgroup_and_time_namespaces_are_made_later() {
-        let all = Namespaces::created(&Kind::ALL).clone_flags();
+        let all = Namespaces::created(&Kind::ALL).clone_flags(Fork::Once);
         assert!(all.contains(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUSER));
         assert!(!all.contains(CloneFlags::CLONE_NEWCGROUP) && all.bits() & 0x80 == 0);
     }
