@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::case::{Case, case};
 use crate::host::Need;
 use crate::probe::facts;
-use crate::trial::{Trial, until};
+use crate::trial::{Trial, did, until};
 use crate::verdict::{Verdict, equal, failed};
 
 /// The type's name in config.json, in `/proc/PID/ns`, as an option of unshare(1), and what the case needs.
@@ -49,7 +49,7 @@ const ABSOLUTE: &str = "This value MUST be an absolute path in the runtime mount
 
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
+    let mut cases: Vec<Case> = vec![joined_processes()];
     for kind in KINDS {
         cases.push(new(kind));
         cases.push(twice(kind));
@@ -114,6 +114,22 @@ fn join_keeper(t: &mut Trial, kind: &Kind, keeper: &Child) -> Verdict {
     let facts = t.namespace(kind.name, Some(&path)).facts()?;
     equal("namespace", link(&facts, kind), want)?;
     t.finish()
+}
+
+fn joined_processes() -> Case {
+    case("namespaces/join-pid-shows-its-processes").spec(JOIN).run(|t| {
+        let mut keeper = keeper(t, &["--pid"])?;
+        let path = format!("/proc/{}/ns/pid", member(keeper.id(), &KINDS[0])?);
+        let facts = t.namespace("pid", Some(&path)).facts_of(&["readdir:/proc"]);
+        keeper.kill()?;
+        keeper.wait()?;
+        let names = did(&facts?, "readdir:/proc").as_array().cloned().unwrap_or_default();
+        let is_pid = |name: &Value| name.as_str().is_some_and(|name| name.parse::<u32>().is_ok());
+        let pids: Vec<_> = names.into_iter().filter(is_pid).collect();
+        // The keeper's shell and the probe; runc's procfs may still show its own init for a moment.
+        ensure!(pids.contains(&json!("1")) && pids.len() <= 4, "processes in /proc: {pids:?}");
+        t.finish()
+    })
 }
 
 /// unshare(1) makes some namespaces for its child only.
