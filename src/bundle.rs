@@ -39,8 +39,47 @@ impl Bundle {
         let path = std::path::absolute(path)
             .map_err(|e| Error::message(format!("bundle {}: {e}", path.display())))?;
         let bytes = read(&path)?;
+        Self::pinned(path, bytes)
+    }
+
+    /// A bundle as it was when its config.json was read; `path` is absolute.
+    pub fn pinned(path: PathBuf, bytes: Vec<u8>) -> Result<Self, Error> {
         let decoded = decode(&bytes)?;
         Ok(Self { path, bytes, spec: decoded.spec, problems: decoded.problems, warnings: decoded.warnings })
+    }
+}
+
+/// A process of its own, for `exec --process FILE`.
+#[derive(Debug)]
+pub struct ProcessFile {
+    /// The process as it stands.
+    pub process: oci_spec::runtime::Process,
+    /// What could not be read.
+    pub problems: Problems,
+    /// What was left out with no more than a warning.
+    pub warnings: Vec<String>,
+}
+
+impl ProcessFile {
+    /// Read the file; `-` would be one of this name.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = file::open(file::here(), path, OFlag::O_RDONLY | OFlag::O_NOCTTY, Mode::empty());
+        let bytes = file::read_all(file.at_file(path)?, LARGEST, "process").at_file(path)?;
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let refuse = |rule: String| Error::from(Problems::one("process", printable(&rule)));
+        let process: Value = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        if !process.is_object() {
+            return Err(refuse("is no object".into()));
+        }
+        let mut value = serde_json::json!({ "ociVersion": "1.0.0", "process": process });
+        let Decoded { spec, problems, warnings } = decode_value(&mut value)?;
+        match spec.process() {
+            Some(process) => Ok(Self { process: process.clone(), problems, warnings }),
+            None => Err(problems.into()),
+        }
     }
 }
 
@@ -113,17 +152,22 @@ fn decode_field_by_field(bytes: &[u8], error: Option<serde_json::Error>) -> Resu
         }
         (Ok(value), _) => value,
     };
+    decode_value(&mut value)
+}
+
+fn decode_value(value: &mut Value) -> Result<Decoded, Error> {
     let mut problems = Problems::default();
     let mut warnings = Vec::new();
-    take_out_nuls(&mut value, "", &mut problems);
+    spell_as_the_crate(value);
+    take_out_nuls(value, "", &mut problems);
     let mut taken_out = Vec::new();
     loop {
-        let error = match serde_path_to_error::deserialize::<_, Spec>(&value) {
+        let error = match serde_path_to_error::deserialize::<_, Spec>(&*value) {
             Ok(spec) => return Ok(Decoded { spec, problems, warnings }),
             Err(error) => error,
         };
         let (path, rule) = (error.path().clone(), error.inner().to_string());
-        if let Some(name) = unknown_capability(&path, &value, &rule) {
+        if let Some(name) = unknown_capability(&path, value, &rule) {
             // "Any value which cannot be mapped to a relevant kernel interface … MUST be logged as a warning".
             warnings.push(format!("config.json: {path}: {name:?} is no capability that is known, ignored"));
         } else if !is_missing_because(&taken_out, &path.to_string(), &rule) {
@@ -131,9 +175,27 @@ fn decode_field_by_field(bytes: &[u8], error: Option<serde_json::Error>) -> Resu
             problems.add(field, rule);
         }
         taken_out.push(path.to_string());
-        if !take_out(&mut value, &path) {
+        if !take_out(value, &path) {
             return Err(Error::Config(problems));
         }
+    }
+}
+
+/// Words of the spec that oci-spec 0.10 spells in its own way, or refuses.
+fn spell_as_the_crate(config: &mut Value) {
+    let Some(process) = config.get_mut("process") else { return };
+    if let Some(flags) = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut) {
+        for flag in flags {
+            match flag.as_str() {
+                Some("SCHED_FLAG_RESET_ON_FORK") => *flag = "SCHED_RESET_ON_FORK".into(),
+                Some("SCHED_FLAG_DL_OVERRUN") => *flag = "SCHED_FLAG_D_L_OVERRUN".into(),
+                _ => {}
+            }
+        }
+    }
+    // "If omitted or empty".
+    if let Some(affinity) = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut) {
+        affinity.retain(|_, cpus| cpus != "");
     }
 }
 
@@ -261,6 +323,26 @@ mod tests {
     fn nul_bytes_are_refused_with_their_place() {
         let said = said(r#"{"process":{"cwd":"/","user":{},"args":["a\u0000b"]}}"#);
         assert!(said.contains("process.args[0]") && said.contains("NUL"), "{said}");
+    }
+
+    #[test]
+    fn words_that_the_crate_spells_otherwise() {
+        let json = r#"{"process":{"cwd":"/","user":{},"execCPUAffinity":{"initial":"","final":"0"},"scheduler":
+            {"policy":"SCHED_OTHER","flags":["SCHED_FLAG_RESET_ON_FORK","SCHED_FLAG_DL_OVERRUN"]}}}"#;
+        let decoded = decode(json.as_bytes()).unwrap();
+        assert!(decoded.problems.is_empty(), "{}", decoded.problems);
+        let process = decoded.spec.process().clone().unwrap();
+        assert_eq!(process.scheduler().as_ref().unwrap().flags().as_ref().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_process_of_its_own() {
+        let file = ProcessFile::parse(br#"{"cwd":"/","user":{"uid":"x"},"args":["sh"]}"#).unwrap();
+        assert_eq!(file.problems.first_field(), Some(&"process.user.uid".to_string().into()));
+        for bad in ["", "{", "[]", "7", "{}", r#"{"cwd":"/"}{}"#] {
+            let refused = ProcessFile::parse(bad.as_bytes()).map_or(true, |file| !file.problems.is_empty());
+            assert!(refused, "{bad:?}");
+        }
     }
 
     #[test]

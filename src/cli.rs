@@ -68,6 +68,8 @@ pub enum Command {
     Start(OneContainer),
     /// Create a container and run its program
     Run(Run),
+    /// Run a further process in a container
+    Exec(Exec),
     /// Print the state of a container as JSON
     State(OneContainer),
     /// Send a signal to a container's first process
@@ -147,6 +149,71 @@ pub struct Run {
     pub directory: Option<PathBuf>,
 }
 
+/// `exec ID PROGRAM [ARGUMENT…]`. What follows the id is the program's, flags included.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// A file with the process as in config.json; all other flags that describe the process are ignored
+    #[arg(long, short, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Return when the program runs
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Give the program a terminal
+    #[arg(long, short)]
+    pub tty: bool,
+    /// The working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// A variable for the program, beside those of the container's process
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Who runs the program: numbers, or names of the container's /etc/passwd and /etc/group
+    #[arg(long, short, value_name = "UID[:GID]", allow_hyphen_values = true)]
+    pub user: Option<String>,
+    /// A group of the program, beside those of the container's process
+    #[arg(long, short = 'g', value_name = "GID")]
+    pub additional_gids: Vec<String>,
+    /// A capability of the program, beside those of the container's process
+    #[arg(long, short, value_name = "CAP")]
+    pub cap: Vec<String>,
+    /// Whether no program may get more privileges than there are
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_new_privs: Option<bool>,
+    /// The program's AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// The program's SELinux label
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// A sub-cgroup of the container for the program; on cgroup v1 for some controllers
+    #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
+    pub cgroup: Vec<String>,
+    /// Do not mind that the container is paused; the program runs when it is resumed
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// The unix socket that gets the master of the program's terminal
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+    /// The unix socket that gets a pidfd of the program
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// The file that gets the pid of the program
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Let the program inherit this many descriptors after the standard ones
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub preserve_fds: u32,
+    /// Accepted for runc's sake: exec reaps nothing but the program
+    #[arg(long, hide = true)]
+    pub no_subreaper: bool,
+    /// The container's id
+    pub id: String,
+    /// The program and its arguments
+    #[arg(value_name = "PROGRAM", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
 /// A verb with nothing but an id.
 #[derive(Debug, Args)]
 pub struct OneContainer {
@@ -209,32 +276,82 @@ pub struct Spec {
 }
 
 /// argv as clap reads it. Go's flag parsers, which callers are written for, take a long flag with one dash as well
-/// (`-no-subreaper`), a value for a flag that needs none (`--force=true`), and an empty one for `--rootless`.
+/// (`-no-subreaper`), a value for a flag that needs none (`--force=true`), and an empty one for `--rootless`. What
+/// follows the id of `exec` and `ps` is another program's, and stays as it is.
 pub fn normalize(argv: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
+    let mut verb: Option<String> = None;
     let mut literal = false;
+    let mut value_follows = false;
     for word in argv {
-        literal |= word == "--";
-        match word.to_str() {
-            Some(text) if !literal && !words.is_empty() => words.extend(normalized(text).map(OsString::from)),
-            _ => words.push(word),
+        let text = word.to_str().unwrap_or("/");
+        if literal && text == "--" && words.last().is_some_and(|last| last == "--") {
+            // Behind our own: who writes one here has other parsers in mind.
+        } else if words.is_empty() || literal || value_follows {
+            value_follows = false;
+            words.push(word);
+        } else if text == "--" {
+            literal = true;
+            words.push(word);
+        } else if text.starts_with('-') && text != "-" {
+            let normal = normalized(text);
+            value_follows = normal.as_deref().is_some_and(|flag| VALUED.contains(&flag));
+            words.extend(normal.map(OsString::from));
+        } else {
+            let others = matches!(verb.as_deref(), Some("exec" | "ps"));
+            verb.get_or_insert_with(|| text.to_owned());
+            words.push(word);
+            if others {
+                literal = true;
+                words.push("--".into());
+            }
         }
     }
     words
 }
 
+/// The flags whose value may be the next word: those before the verb, and those of `exec` and `ps`.
+const VALUED: [&str; 24] = [
+    "--root",
+    "--log",
+    "--log-format",
+    "--rootless",
+    "--process",
+    "-p",
+    "--cwd",
+    "--env",
+    "-e",
+    "--user",
+    "-u",
+    "--additional-gids",
+    "-g",
+    "--cap",
+    "-c",
+    "--apparmor",
+    "--process-label",
+    "--cgroup",
+    "--console-socket",
+    "--pidfd-socket",
+    "--pid-file",
+    "--preserve-fds",
+    "--format",
+    "-f",
+];
+
 /// The flags that take no value.
-const SWITCHES: [&str; 12] = [
+const SWITCHES: [&str; 14] = [
     "--all",
     "--debug",
     "--detach",
     "--force",
+    "--ignore-paused",
     "--keep",
     "--no-new-keyring",
     "--no-pivot",
     "--no-subreaper",
     "--quiet",
     "--systemd-cgroup",
+    "--tty",
     "--version",
     "--help",
 ];
@@ -282,6 +399,51 @@ mod tests {
             let words: Vec<_> = line.split(' ').collect();
             assert!(parse(&words).is_ok(), "{line}: {:?}", parse(&words).err().map(|e| e.to_string()));
         }
+    }
+
+    #[test]
+    fn what_follows_the_id_of_exec_is_the_programs() {
+        let words = |line: &str| {
+            let argv = std::iter::once("crust").chain(line.split(' ')).map(OsString::from);
+            let words = normalize(argv).into_iter().map(|word| word.into_string().unwrap());
+            words.skip(1).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            words("--root /r exec -d=true web ls --all=true -no-x"),
+            "--root /r exec -d=true web -- ls --all=true -no-x"
+        );
+        assert_eq!(words("exec --detach=true -e -no-x web -- ls"), "exec --detach -e -no-x web -- ls");
+        assert_eq!(words("exec -- web ls"), "exec -- web ls");
+        assert_eq!(words("kill web -9"), "kill web -9");
+        let Some(Command::Exec(exec)) = parse(&["exec", "-u", "-1", "web", "--cwd", "/x"]).unwrap().command
+        else {
+            panic!("no exec")
+        };
+        assert_eq!(
+            (exec.user.as_deref(), exec.cwd, exec.args),
+            (Some("-1"), None, vec!["--cwd".into(), "/x".into()])
+        );
+    }
+
+    #[test]
+    fn the_flags_with_values_are_claps() {
+        use clap::CommandFactory;
+        let mut cli = Cli::command();
+        cli.build();
+        let others = cli.get_subcommands().filter(|command| ["exec", "ps"].contains(&command.get_name()));
+        let arguments = std::iter::once(&cli).chain(others).flat_map(|command| command.get_arguments());
+        let valued = arguments.filter(|a| a.get_action().takes_values() && !a.is_require_equals_set());
+        let mut names: Vec<String> = valued
+            .flat_map(|a| {
+                let long = a.get_long().map(|long| format!("--{long}"));
+                long.into_iter().chain(a.get_short().map(|short| format!("-{short}")))
+            })
+            .collect();
+        let mut known = VALUED.map(String::from).to_vec();
+        names.sort();
+        names.dedup();
+        known.sort();
+        assert_eq!(names, known);
     }
 
     #[test]

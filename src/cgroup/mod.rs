@@ -30,6 +30,7 @@ mod freezer;
 pub mod hierarchy;
 pub mod layout;
 mod processes;
+pub mod sub_cgroups;
 mod writes;
 
 pub use processes::Entrance;

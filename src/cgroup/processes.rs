@@ -9,6 +9,7 @@ use super::Cgroup;
 use super::cgroupfs::visit;
 use super::hierarchy::Version;
 use super::layout::Need;
+use super::sub_cgroups::SubCgroups;
 use crate::config::linux::cgroups_path::FIELD;
 use crate::error::{At, Error};
 use crate::sys::file::{self, Mode, OFlag};
@@ -34,6 +35,11 @@ impl Entrance {
         self.v2.as_ref().map(AsFd::as_fd)
     }
 
+    /// Move a process that was not born in the v2 directory there.
+    pub fn admit(&self, pid: i32) -> Result<(), Error> {
+        self.v2.as_ref().map_or(Ok(()), |leaf| attach(leaf, pid).at(FIELD))
+    }
+
     /// Enter the v1 trees. A thread that moves itself need not wait for anybody, so this is for the new process, as
     /// long as it has one thread.
     pub fn enter_self(&self) -> Result<(), Error> {
@@ -56,6 +62,24 @@ impl Cgroup {
             }
         }
         Ok(Entrance { v2, tasks })
+    }
+
+    /// The same for sub-cgroups that the container has made.
+    pub fn entrance_to(&self, subs: &SubCgroups) -> Result<Entrance, Error> {
+        subs.judge(&self.layout)?;
+        let field = "--cgroup";
+        let mut entrance = Entrance { v2: None, tasks: Vec::new() };
+        for (directory, place) in self.layout.directories().iter().zip(&self.places) {
+            let path = self.layout.levels(directory).path().join(subs.path_in(directory)?);
+            let dir = place.root.open_beneath(&path).at(field)?;
+            match directory.version {
+                Version::V1 => {
+                    entrance.tasks.push(file::open(&dir, "tasks", OFlag::O_WRONLY, Mode::empty()).at(field)?)
+                }
+                Version::V2 => entrance.v2 = Some(dir),
+            }
+        }
+        Ok(entrance)
     }
 
     /// The same beside another process of the container: where the container has made sub-cgroups with controllers, v2

@@ -80,17 +80,7 @@ pub fn create(
 
 fn request(new: &New, plan: &Plan, inherited: Inherited, then: Then) -> Result<Request, Error> {
     let wants_terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
-    let detached = then != Then::ExecuteInForeground;
-    if wants_terminal && detached && new.console_socket.is_none() {
-        return Err(Error::message(
-            "process.terminal: cannot allocate tty if crust will detach without setting console socket (--console-socket)",
-        ));
-    }
-    if new.console_socket.is_some() && !(detached && wants_terminal) {
-        return Err(Error::message(
-            "--console-socket: cannot use console socket if crust will not detach or allocate tty",
-        ));
-    }
+    check_console(wants_terminal, then != Then::ExecuteInForeground, new.console_socket.is_some())?;
     Ok(Request {
         console_socket: new.console_socket.as_deref().map(terminal::connect_console_socket).transpose()?,
         pidfd_socket: new.pidfd_socket.clone(),
@@ -100,6 +90,21 @@ fn request(new: &New, plan: &Plan, inherited: Inherited, then: Then) -> Result<R
         no_new_keyring: new.no_new_keyring,
         then,
     })
+}
+
+/// Somebody must hold the other end of a terminal: the receiver of the socket, or we, as long as we stay.
+pub fn check_console(wants_terminal: bool, detached: bool, has_socket: bool) -> Result<(), Error> {
+    if wants_terminal && detached && !has_socket {
+        return Err(Error::message(
+            "process.terminal: cannot allocate tty if crust will detach without setting console socket (--console-socket)",
+        ));
+    }
+    if has_socket && !(detached && wants_terminal) {
+        return Err(Error::message(
+            "--console-socket: cannot use console socket if crust will not detach or allocate tty",
+        ));
+    }
+    Ok(())
 }
 
 /// Decimal, without a newline, by rename: whoever finds the file finds the pid.

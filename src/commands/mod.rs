@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod exec;
 pub mod inherit;
 pub mod kill;
 pub mod list;
@@ -38,10 +39,14 @@ pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
             code
         }
         Err(error) => {
-            log::error(&error.to_string());
             // As a shell says it; of the other commands callers expect 1.
-            let runs = matches!(cli.command, Some(Command::Run(_)));
-            ExitCode::from(if runs { u8::try_from(error.exit_code()).unwrap_or(1) } else { 1 })
+            let (prefix, code) = match cli.command {
+                Some(Command::Run(_)) => ("", u8::try_from(error.exit_code()).unwrap_or(1)),
+                Some(Command::Exec(_)) => ("exec failed: ", exec::FAILED),
+                _ => ("", 1),
+            };
+            log::error(&format!("{prefix}{error}"));
+            ExitCode::from(code)
         }
     }
 }
@@ -69,6 +74,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
     let inherited = match command {
         Command::Create(create) => inherit::descriptors(create.new.preserve_fds)?,
         Command::Run(run) => inherit::descriptors(run.new.preserve_fds)?,
+        Command::Exec(exec) => inherit::descriptors(exec.preserve_fds)?,
         _ => inherit::descriptors(0)?,
     };
     open_log(global)?;
@@ -80,6 +86,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Create(create) => done(create::run(global, create, inherited)),
         Command::Start(start) => done(start::run(global, &start.id)),
         Command::Run(run) => run::run(global, run, inherited),
+        Command::Exec(exec) => exec::run(global, exec, inherited),
         Command::State(state) => done(state::run(global, &state.id)),
         Command::Kill(kill) => done(kill::run(global, kill)),
         Command::Delete(delete) => done(delete::run(global, delete)),

@@ -3,6 +3,7 @@
 //! [`Plan::new`] is where "no" is said to a config: it is pure, and collects what every section finds.
 
 pub mod annotations;
+pub mod exec;
 pub mod hooks;
 pub mod hostname;
 pub mod linux;
@@ -88,7 +89,7 @@ impl Plan {
         problems.keep(oci_version(spec.version()));
         let nothing: Linux = serde_json::from_str("{}").unwrap_or_default();
         let linux = spec.linux().as_ref().unwrap_or(&nothing);
-        problems.keep(unsupported::refuse(spec.process().as_ref(), spec.linux().as_ref()));
+        problems.keep(unsupported::refuse(spec.linux().as_ref()));
 
         let list = linux.namespaces().as_deref().unwrap_or_default();
         let namespaces = problems.keep(Namespaces::parse(list)).unwrap_or_default();

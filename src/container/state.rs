@@ -45,6 +45,8 @@ pub struct State {
     pub own_pid_namespace: bool,
     /// Whether the config has a process to start.
     pub has_process: bool,
+    /// `--no-new-keyring`, which counts for further processes too.
+    pub no_new_keyring: bool,
 }
 
 /// What `create` knows when it writes the state.
@@ -62,6 +64,8 @@ pub struct Creation<'a> {
     pub own_pid_namespace: bool,
     /// Whether the config has a process to start.
     pub has_process: bool,
+    /// `--no-new-keyring`
+    pub no_new_keyring: bool,
 }
 
 const FILE: &str = "state.json";
@@ -82,6 +86,7 @@ impl State {
             cgroup,
             own_pid_namespace: creation.own_pid_namespace,
             has_process: creation.has_process,
+            no_new_keyring: creation.no_new_keyring,
         }
     }
 

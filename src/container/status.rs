@@ -114,6 +114,9 @@ impl Operation {
             (Self::Kill | Self::Pause, Status::Stopped) => format!("{container}: container not running"),
             (Self::Resume, _) => format!("{container}: container not paused"),
             (Self::Exec, Status::Stopped) => format!("{container}: cannot exec in a stopped container"),
+            (Self::Exec, Status::Paused) => {
+                format!("{container}: cannot exec in a paused container (use --ignore-paused to override)")
+            }
             (Self::Pause, Status::Paused) => format!("{container}: container not running: already paused"),
             (Self::Delete, _) => format!("cannot delete container {id} that is not stopped: {status}"),
             _ => format!("{container}: cannot {self} while {status}"),

@@ -316,7 +316,7 @@ fn enter_namespaces(
     intermediate::die_with_parent() // the change of user has cleared it
 }
 
-fn become_the_containers_root(host: &Host) -> Result<(), Error> {
+pub(super) fn become_the_containers_root(host: &Host) -> Result<(), Error> {
     let field = "linux.uidMappings";
     if host.euid == 0 {
         credentials::set_groups(&[]).at(field)?;
@@ -326,7 +326,7 @@ fn become_the_containers_root(host: &Host) -> Result<(), Error> {
 }
 
 /// A keyring of its own, so that the container's processes do not use the caller's keys.
-fn join_keyring(id: &str) -> Result<(), Error> {
+pub(super) fn join_keyring(id: &str) -> Result<(), Error> {
     let joined = keyring::join_session_keyring(&format!("_ses.{id}"));
     let permitted = joined.and_then(|keyring| keyring::add_permissions(keyring, keyring::USER_SEARCH));
     match permitted {
@@ -341,7 +341,7 @@ fn join_keyring(id: &str) -> Result<(), Error> {
     }
 }
 
-fn send_master(request: &create::Request, master: OwnedFd, end: &ChildEnd) -> Result<(), Error> {
+pub(super) fn send_master(request: &create::Request, master: OwnedFd, end: &ChildEnd) -> Result<(), Error> {
     match &request.console_socket {
         Some(socket) => terminal::send_master(socket, &master),
         None => end.tell(&Request::Terminal(master)),

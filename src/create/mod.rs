@@ -16,10 +16,23 @@
 //! ```
 //!
 //! The drawing is [`protocol::Request`]. init asks only where an answer is needed.
+//!
+//! A further process ([`exec`]) comes to be in the same way, only that it joins ([`join`]) what init made:
+//!
+//! ```text
+//!  parent                      joining                                                 the process
+//!    │ namespaces found, filter compiled
+//!    ├─ clone3 ─────────────────────▶ │ in the container's cgroup, namespaces, terminal; closes all of the host's
+//!    │ ◀──────────────── Born(pid) ── ├─ clone3(CLONE_PARENT) ─────────────────────▶ │ in the pid namespace
+//!    │ ◀───────────────── LimitResources, ForwardListener, Executing, or Failed ───── │ identity taken
+//!    │ pid file                                                                        │ executes
+//! ```
 
+pub mod exec;
 pub mod identity;
 pub mod init;
 pub mod intermediate;
+pub mod join;
 pub mod parent;
 pub mod program;
 pub mod protocol;

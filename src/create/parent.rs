@@ -1,7 +1,8 @@
 //! The parent: makes what must be there before init, serves what init may not do itself, and undoes all of it when
 //! something fails.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::bundle::Bundle;
 use crate::cgroup::Cgroup;
@@ -9,6 +10,7 @@ use crate::cgroup::layout::Layout;
 use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::Kind;
+use crate::config::linux::seccomp::Listener;
 use crate::container::destroy::run_poststop;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
@@ -69,6 +71,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
             owner: host.euid,
             own_pid_namespace: plan.namespaces.creates(Kind::Pid),
             has_process: plan.process.is_some(),
+            no_new_keyring: request.no_new_keyring,
         },
         plan.annotations.clone(),
         plan.hooks.clone(),
@@ -143,28 +146,17 @@ fn sources(plan: &Plan, host: &Host) -> Result<Sources, Error> {
 /// Clone the first child. In it, this does not return.
 fn bear(birthright: Birthright, cgroup: &Cgroup) -> Result<(Child, ParentEnd), Error> {
     let (parent_end, child_end) = protocol::pair()?;
-    // Before there is a process that a container may come to see (R17).
-    sys::prctl::set_dumpable(sys::prctl::Dumpable::No).at("init")?;
     let namespaces = &birthright.plan.namespaces;
     let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel)).bits() as u32 as u64;
     let into = birthright.entrance.as_ref().and_then(|entrance| entrance.into_cgroup());
-    let born = clone::clone(&Birth { flags, cgroup: into });
-    let (born, attach_later) = match born {
-        Err(error)
-            if into.is_some() && matches!(error.errno, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) =>
-        {
-            (clone::clone(&Birth { flags, cgroup: None }), true)
-        }
-        born => (born, false),
-    };
-    match born.at("linux.namespaces")? {
-        Fork::Child => {
+    match clone_into(flags, into).at("linux.namespaces")? {
+        (Fork::Child, _) => {
             drop(parent_end);
-            child_main(birthright, child_end)
+            child_main(child_end, |end| init::init(birthright, end))
         }
-        Fork::Parent(pid, pidfd) => {
-            let child = Child { pid, pidfd, ours: true };
-            if attach_later {
+        (Fork::Parent(pid, pidfd), attached) => {
+            let child = Child::new(pid, pidfd);
+            if attached == Attached::NotYet {
                 cgroup.attach_v2(pid)?;
             }
             Ok((child, parent_end))
@@ -172,9 +164,36 @@ fn bear(birthright: Birthright, cgroup: &Cgroup) -> Result<(Child, ParentEnd), E
     }
 }
 
-fn child_main(birthright: Birthright, end: ChildEnd) -> ! {
+/// Whether a new process is in its v2 cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attached {
+    /// It was born there.
+    Yes,
+    /// The kernel does not know how to: it has to be moved.
+    NotYet,
+}
+
+/// Clone a child, in a v2 cgroup if the kernel can.
+pub(super) fn clone_into(flags: u64, cgroup: Option<BorrowedFd>) -> sys::Result<(Fork, Attached)> {
+    // Before there is a process that a container may come to see (R17).
+    sys::prctl::set_dumpable(sys::prctl::Dumpable::No)?;
+    match clone::clone(&Birth { flags, cgroup }) {
+        Err(error)
+            if cgroup.is_some() && matches!(error.errno, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) =>
+        {
+            clone::clone(&Birth { flags, cgroup: None }).map(|born| (born, Attached::NotYet))
+        }
+        born => born.map(|born| (born, Attached::Yes)),
+    }
+}
+
+/// Be the child, and tell the parent what went wrong.
+pub(super) fn child_main(
+    end: ChildEnd,
+    run: impl FnOnce(&mut Option<ChildEnd>) -> Result<Infallible, Error>,
+) -> ! {
     let mut end = Some(end);
-    let Err(error) = signal::reset().at("init").and_then(|()| init::init(birthright, &mut end));
+    let Err(error) = signal::reset().at("init").and_then(|()| run(&mut end));
     if let Some(end) = end {
         let _nobody_is_left_to_tell = end.tell(&Request::Failed(error.exit_code(), error.to_string()));
     }
@@ -211,10 +230,14 @@ impl Service<'_> {
                 }
                 Request::LimitResources => {
                     if let Some(process) = &plan.process {
-                        process.rlimits.write_for(Pid::from_raw(init.pid))?;
+                        process.write_limits_for(Pid::from_raw(init.pid))?;
                     }
                 }
-                Request::ForwardListener(number) => self.forward_listener(init, number)?,
+                Request::ForwardListener(number) => {
+                    let listener = plan.seccomp.listener();
+                    forward_listener(listener, (self.state, Status::Creating), init, number)?;
+                }
+                Request::Executing => continue,
                 Request::Failed(code, message) => return Err(Error::Program { code, message }),
             }
             end.send(Done)?;
@@ -241,26 +264,31 @@ impl Service<'_> {
         }
         Ok(())
     }
+}
 
-    /// The listener gets the descriptor from us: init's own calls are already its to decide.
-    fn forward_listener(&self, init: &Child, number: i32) -> Result<(), Error> {
-        let field = "linux.seccomp.listenerPath";
-        let Some(listener) = self.order.plan.seccomp.listener() else {
-            return Err(Error::message(format!("{field}: is missing")));
-        };
-        let pidfd =
-            init.pidfd.as_ref().ok_or_else(|| Error::message("seccomp notify needs pidfds (Linux 5.3)"))?;
-        let descriptor = process::pidfd_getfd(pidfd, number).at(field)?;
-        let document = serde_json::json!({
-            "ociVersion": crate::container::state::OCI_VERSION,
-            "fds": ["seccompFd"],
-            "pid": init.pid,
-            "metadata": listener.metadata,
-            "state": self.state.document(Status::Creating, init.pid),
-        });
-        let socket = socket::connect(&listener.path).at(field)?;
-        socket::send(&socket, document.to_string().as_bytes(), &[descriptor.as_fd()]).at(field)
-    }
+/// The listener gets the descriptor from us: the child's own calls are already its to decide.
+pub(super) fn forward_listener(
+    listener: Option<&Listener>,
+    (state, status): (&State, Status),
+    child: &Child,
+    number: i32,
+) -> Result<(), Error> {
+    let field = "linux.seccomp.listenerPath";
+    let Some(listener) = listener else {
+        return Err(Error::message(format!("{field}: is missing")));
+    };
+    let pidfd =
+        child.pidfd.as_ref().ok_or_else(|| Error::message("seccomp notify needs pidfds (Linux 5.3)"))?;
+    let descriptor = process::pidfd_getfd(pidfd, number).at(field)?;
+    let document = serde_json::json!({
+        "ociVersion": crate::container::state::OCI_VERSION,
+        "fds": ["seccompFd"],
+        "pid": child.pid,
+        "metadata": listener.metadata,
+        "state": state.document(status, child.pid),
+    });
+    let socket = socket::connect(&listener.path).at(field)?;
+    socket::send(&socket, document.to_string().as_bytes(), &[descriptor.as_fd()]).at(field)
 }
 
 /// Init has closed its end: it waits at the gate, runs its program, or has died without a word.
@@ -271,17 +299,21 @@ fn ready(order: &Order, dir: &Dir, init: &Child) -> Result<(), Error> {
         }
         StartGate::put_in_place(dir)?;
     }
-    if let Some(path) = &order.request.pidfd_socket {
-        let pidfd =
-            init.pidfd.as_ref().ok_or_else(|| Error::message("--pidfd-socket needs pidfds (Linux 5.3)"))?;
-        let socket = socket::connect(path).at("--pidfd-socket")?;
-        socket::send(&socket, b"standard", &[pidfd.as_fd()]).at("--pidfd-socket")?;
-    }
-    Ok(())
+    send_pidfd(&order.request, init, "standard")
+}
+
+/// `--pidfd-socket`
+pub(super) fn send_pidfd(request: &create::Request, child: &Child, name: &str) -> Result<(), Error> {
+    let field = "--pidfd-socket";
+    let Some(path) = &request.pidfd_socket else { return Ok(()) };
+    let pidfd =
+        child.pidfd.as_ref().ok_or_else(|| Error::message(format!("{field} needs pidfds (Linux 5.3)")))?;
+    let socket = socket::connect(path).at(field)?;
+    socket::send(&socket, name.as_bytes(), &[pidfd.as_fd()]).at(field)
 }
 
 /// Init that died while it was made has often met the memory limit.
-fn explain(error: Error, cgroup: &Cgroup) -> Error {
+pub(super) fn explain(error: Error, cgroup: &Cgroup) -> Error {
     match cgroup.out_of_memory_kills() {
         Some(kills) if kills > 0 => Error::message(format!(
             "{error}: the kernel killed it for lack of memory; linux.resources.memory.limit is too low"
@@ -306,12 +338,17 @@ impl Child {
         self.ours = false;
     }
 
+    /// A child that was just cloned.
+    pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
+        Self { pid, pidfd, ours: true }
+    }
+
     fn identity(&self) -> Result<Init, Error> {
         Init::of(self.pid).at("init")
     }
 
     /// The intermediate has ended; this is init, which is our child too.
-    fn replace_by(&mut self, pid: i32) -> Result<(), Error> {
+    pub(super) fn replace_by(&mut self, pid: i32) -> Result<(), Error> {
         let _intermediate = process::wait(Pid::from_raw(self.pid)).at("init")?;
         self.pid = pid;
         self.pidfd = process::pidfd_open(Pid::from_raw(pid)).ok();

@@ -3,6 +3,7 @@
 //!
 //! A function that needs the host's file system takes [`Rootfs`], one that runs when it is gone takes [`ContainerRoot`].
 
+pub mod accounts;
 pub mod cgroup_mount;
 pub mod copy_up;
 pub mod cover;

@@ -173,6 +173,12 @@ pub fn lstat(dir: impl AsFd, path: impl AsRef<Path>) -> Result<FileStat> {
     named(nix::sys::stat::fstatat(dir, path, AtFlags::AT_SYMLINK_NOFOLLOW), || format!("fstatat({path:?})"))
 }
 
+/// `fstatat(2)`, following links, those of procfs as well.
+pub fn stat_at(dir: impl AsFd, path: impl AsRef<Path>) -> Result<FileStat> {
+    let path = path.as_ref();
+    named(nix::sys::stat::fstatat(dir, path, AtFlags::empty()), || format!("fstatat({path:?})"))
+}
+
 /// What kind of file a `stat` tells of.
 pub fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())

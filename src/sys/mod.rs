@@ -22,6 +22,7 @@ pub mod proc;
 pub mod proc_self;
 pub mod process;
 pub mod rlimit;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

@@ -52,6 +52,15 @@ impl Kind {
         }
     }
 
+    /// The name of its file in `/proc/PID/ns`.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Mount => "mnt",
+            other => other.name(),
+        }
+    }
+
     /// The flag of `clone(2)`, `setns(2)` and `unshare(2)`.
     pub fn flag(self) -> CloneFlags {
         match self {

@@ -3,9 +3,12 @@
 
 pub mod apparmor_profile;
 pub mod capabilities;
+pub mod exec_cpu_affinity;
+pub mod io_priority;
 pub mod no_new_privileges;
 pub mod oom_score_adj;
 pub mod rlimits;
+pub mod scheduler;
 pub mod selinux_label;
 pub mod user;
 
@@ -18,15 +21,19 @@ use oci_spec::runtime as spec;
 
 use crate::config::linux::namespaces::Namespaces;
 use crate::config::linux::sysctl::OwnNamespaces;
-use crate::error::{Field, Problems};
+use crate::error::{Error, Field, Problems};
 use crate::host::Host;
+use crate::sys::process::Pid;
 use crate::terminal::Size;
 
 use apparmor_profile::ApparmorProfile;
 use capabilities::{Capabilities, Ungrantable};
+use exec_cpu_affinity::ExecCpuAffinity;
+use io_priority::IoPriority;
 use no_new_privileges::NoNewPrivileges;
 use oom_score_adj::OomScoreAdj;
 use rlimits::Rlimits;
+use scheduler::Scheduler;
 use selinux_label::SelinuxLabel;
 use user::{Setgroups, User};
 
@@ -55,6 +62,12 @@ pub struct Process {
     pub apparmor_profile: ApparmorProfile,
     /// Its SELinux label.
     pub selinux_label: SelinuxLabel,
+    /// When it runs.
+    pub scheduler: Scheduler,
+    /// How soon its input and output is done.
+    pub io_priority: IoPriority,
+    /// Which CPUs it runs on, if it is not the first.
+    pub exec_cpu_affinity: ExecCpuAffinity,
 }
 
 /// One argument or variable is at most this long for `execve(2)` (`MAX_ARG_STRLEN`, with its NUL byte), in bytes.
@@ -80,6 +93,9 @@ impl Process {
         let apparmor_profile =
             problems.keep(ApparmorProfile::parse(process.apparmor_profile().as_deref(), host));
         let selinux_label = problems.keep(SelinuxLabel::parse(process.selinux_label().as_deref(), host));
+        let scheduler = problems.keep(Scheduler::parse(process.scheduler().as_ref()));
+        let io_priority = problems.keep(IoPriority::parse(process.io_priority().as_ref()));
+        let affinity = problems.keep(ExecCpuAffinity::parse(process.exec_cpu_affinity().as_ref()));
         let args = problems.keep(args(process.args().as_deref().unwrap_or_default()));
         let env = problems.keep(env(process.env().as_deref().unwrap_or_default()));
         let cwd = problems.keep(cwd(process.cwd()));
@@ -87,44 +103,33 @@ impl Process {
         if let (Some(args), Some(env)) = (&args, &env) {
             problems.keep(fits(args, env, process.rlimits().as_deref().unwrap_or_default()));
         }
-        match (
-            args,
-            env,
-            cwd,
-            terminal,
-            user,
-            capabilities,
-            rlimits,
-            oom_score_adj,
-            apparmor_profile,
-            selinux_label,
-        ) {
-            (
-                Some(args),
-                Some(env),
-                Some(cwd),
-                Some(terminal),
-                Some(user),
-                Some(capabilities),
-                Some(rlimits),
-                Some(oom_score_adj),
-                Some(apparmor_profile),
-                Some(selinux_label),
-            ) => problems.or(Self {
-                args,
-                env,
-                cwd,
-                terminal,
-                user,
-                capabilities,
-                rlimits,
-                no_new_privileges: NoNewPrivileges::parse(process.no_new_privileges()),
-                oom_score_adj,
-                apparmor_profile,
-                selinux_label,
-            }),
-            _ => Err(problems),
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        let missing = || Problems::one("process", "is not complete");
+        Ok(Self {
+            args: args.ok_or_else(missing)?,
+            env: env.ok_or_else(missing)?,
+            cwd: cwd.ok_or_else(missing)?,
+            terminal: terminal.ok_or_else(missing)?,
+            user: user.ok_or_else(missing)?,
+            capabilities: capabilities.ok_or_else(missing)?,
+            rlimits: rlimits.ok_or_else(missing)?,
+            no_new_privileges: NoNewPrivileges::parse(process.no_new_privileges()),
+            oom_score_adj: oom_score_adj.ok_or_else(missing)?,
+            apparmor_profile: apparmor_profile.ok_or_else(missing)?,
+            selinux_label: selinux_label.ok_or_else(missing)?,
+            scheduler: scheduler.ok_or_else(missing)?,
+            io_priority: io_priority.ok_or_else(missing)?,
+            exec_cpu_affinity: affinity.ok_or_else(missing)?,
+        })
+    }
+
+    /// What only the parent may set, for whoever has become the process: it may have rights that the process has not.
+    pub fn write_limits_for(&self, pid: Pid) -> Result<(), Error> {
+        self.rlimits.write_for(pid)?;
+        self.scheduler.write_for(pid)?;
+        self.io_priority.write_for(pid)
     }
 
     /// The value of a variable of its environment.

@@ -1,0 +1,85 @@
+//! `process.execCPUAffinity` — which CPUs a further process runs on. "This setting is not applicable to the container's
+//! init process."
+//! <https://github.com/opencontainers/runtime-spec/blob/main/config.md#linux-process>
+
+use oci_spec::runtime::ExecCPUAffinity as Given;
+
+use crate::error::{At, Error, Problems};
+use crate::sys::scheduling;
+
+const FIELD: &str = "process.execCPUAffinity";
+
+/// The kernel is built for no more CPUs than this.
+const MOST_CPUS: usize = 8192;
+
+/// CPUs before and after the process enters the container's cgroup; `None` leaves the choice to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecCpuAffinity {
+    initial: Option<Mask>,
+    last: Option<Mask>,
+}
+
+/// Bit n is CPU n.
+type Mask = Vec<u64>;
+
+impl ExecCpuAffinity {
+    /// Refuses ranges that end before they begin, and CPUs that no machine has.
+    pub fn parse(affinity: Option<&Given>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let Some(given) = affinity else { return Ok(Self::default()) };
+        let initial = problems.keep(mask("initial", given.initial().as_deref())).flatten();
+        let last = problems.keep(mask("final", given.cpu_affinity_final().as_deref())).flatten();
+        problems.or(Self { initial, last })
+    }
+
+    /// For the caller, which is about to bear the process: "before the transition to container's cgroup".
+    pub fn apply_initial(&self) -> Result<(), Error> {
+        self.initial
+            .as_ref()
+            .map_or(Ok(()), |mask| scheduling::set_affinity(mask).at(format!("{FIELD}.initial")))
+    }
+
+    /// For the process itself, "after the transition to container's cgroup".
+    pub fn apply_final(&self) -> Result<(), Error> {
+        self.last.as_ref().map_or(Ok(()), |mask| scheduling::set_affinity(mask).at(format!("{FIELD}.final")))
+    }
+}
+
+/// `0-3,7`; the same as nothing if it is empty.
+fn mask(key: &str, list: Option<&str>) -> Result<Option<Mask>, Problems> {
+    let Some(list) = list.filter(|list| !list.is_empty()) else { return Ok(None) };
+    let refuse = |rule: &str| Err(Problems::one(format!("{FIELD}.{key}"), format!("{list:?} {rule}")));
+    let mut mask = Mask::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+        if !digits(first) || !digits(last) {
+            return refuse("is not a list of CPUs like 0-3,7");
+        }
+        match (first.parse::<usize>(), last.parse::<usize>()) {
+            (Ok(first), Ok(last @ ..MOST_CPUS)) if first <= last => {
+                mask.resize(mask.len().max(last / 64 + 1), 0);
+                (first..=last).for_each(|cpu| mask[cpu / 64] |= 1 << (cpu % 64));
+            }
+            (Ok(first), Ok(last)) if first > last => return refuse("has a range that ends before it begins"),
+            _ => return refuse("has a CPU that no machine has: Linux knows CPUs from 0 to 8191"),
+        }
+    }
+    Ok(Some(mask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus() {
+        let parse = |list| mask("final", Some(list)).map_err(|problems| problems.to_string());
+        assert_eq!(parse("0-3,7"), Ok(Some(vec![0x8f])));
+        assert_eq!(parse("64,0"), Ok(Some(vec![1, 1])));
+        assert_eq!(parse(""), Ok(None));
+        for bad in ["3-1", "8192", "99999999999999999999", "a", "1,", "-1", "1-", " 1", "0-3 "] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

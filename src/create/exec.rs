@@ -1,0 +1,160 @@
+//! The parent of a further process: finds the container's init, bears the process, and serves it what it may not do
+//! itself.
+
+use std::os::fd::OwnedFd;
+
+use crate::cgroup::sub_cgroups::SubCgroups;
+use crate::cgroup::{Cgroup, Entrance};
+use crate::config::exec::{Account, ExecPlan};
+use crate::container::Container;
+use crate::container::state::Init;
+use crate::container::status::{Operation, Status};
+use crate::create::join::{self, Birthright, Target, procfs};
+use crate::create::parent::{Attached, Child, child_main, clone_into, explain, forward_listener, send_pidfd};
+use crate::create::protocol::{self, Done, ParentEnd, Request};
+use crate::create::{self};
+use crate::error::{At, Error};
+use crate::host::Host;
+use crate::rootfs::accounts::Accounts;
+use crate::sys::clone::Fork;
+use crate::sys::process::Pid;
+use crate::sys::{self, Errno};
+
+/// A process that has been executed.
+#[derive(Debug)]
+pub struct Executed {
+    /// The process, killed if it is dropped.
+    pub process: Child,
+    /// The other end of its terminal, for a caller in the foreground.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// What is to be executed, where, and for whom.
+pub struct Order<'a> {
+    /// The process as it is meant.
+    pub plan: &'a ExecPlan,
+    /// Facts about the machine.
+    pub host: &'a Host,
+    /// What the caller asks for beside it.
+    pub request: create::Request,
+    /// The container.
+    pub container: &'a Container,
+    /// `--cgroup`
+    pub sub_cgroups: Option<SubCgroups>,
+}
+
+/// Execute the process. On failure it is dead.
+pub fn exec(order: &Order) -> Result<Executed, Error> {
+    let Order { plan, host, request, container, sub_cgroups } = order;
+    let procfs = procfs()?;
+    let init = init_of(container)?;
+    let target = Target::of(init, &procfs)?;
+    let filter = plan.seccomp.compile()?;
+    let cgroup = Cgroup::open(container.state.cgroup.clone())?;
+    let entrance = match sub_cgroups {
+        Some(sub_cgroups) => cgroup.entrance_to(sub_cgroups)?,
+        None => cgroup.entrance()?,
+    };
+    plan.process.exec_cpu_affinity.apply_initial()?;
+    let id = container.id.as_str();
+    let birthright = Birthright { plan, host, request, id, procfs, target, entrance, filter };
+    let beside = || match sub_cgroups {
+        // It was asked for by name.
+        Some(_) => Err(Error::message("--cgroup: the kernel takes no process into it (EBUSY)")),
+        None => cgroup.entrance_beside(init.pid),
+    };
+    let (mut process, end) = bear(birthright, beside)?;
+    let mut terminal = None;
+    match serve(order, &mut process, &end, &mut terminal) {
+        Ok(()) => {
+            send_pidfd(request, &process, "setns")?;
+            Ok(Executed { process, terminal })
+        }
+        Err(error) => Err(explain(error, &cgroup)),
+    }
+}
+
+fn init_of(container: &Container) -> Result<&Init, Error> {
+    let (id, operation, status) = (container.id.clone(), Operation::Exec, Status::Stopped);
+    container.init.as_ref().ok_or(Error::Status { id, operation, status })
+}
+
+/// The ids of accounts that only the container knows, in its present root.
+pub fn resolve(
+    container: &Container,
+    (user, group): &(Account, Option<Account>),
+) -> Result<(u32, Option<u32>), Error> {
+    let accounts = || Ok::<_, Error>(Accounts::new(Target::of(init_of(container)?, procfs()?)?.root()?));
+    let (uid, own_group) = match user {
+        Account::Number(uid) => (*uid, None),
+        Account::Name(name) => accounts()?.user(name).map(|(uid, gid)| (uid, Some(gid)))?,
+    };
+    let gid = match group {
+        None => own_group,
+        Some(Account::Number(gid)) => Some(*gid),
+        Some(Account::Name(name)) => Some(accounts()?.group(name)?),
+    };
+    Ok((uid, gid))
+}
+
+/// Clone the process. In it, this does not return. Where the container has divided its cgroup, v2 takes no process into
+/// it: `beside` is the place where its init is.
+fn bear(
+    mut birthright: Birthright,
+    beside: impl FnOnce() -> Result<Entrance, Error>,
+) -> Result<(Child, ParentEnd), Error> {
+    let (parent_end, child_end) = protocol::pair()?;
+    let mut born = clone_into(0, birthright.entrance.into_cgroup());
+    if let Err(sys::Error { errno: Errno::EBUSY | Errno::ENODEV, .. }) = &born {
+        birthright.entrance = beside()?;
+        born = clone_into(0, birthright.entrance.into_cgroup());
+    }
+    match born.at("linux.cgroupsPath")? {
+        (Fork::Child, _) => {
+            drop(parent_end);
+            child_main(child_end, |end| join::join(birthright, end))
+        }
+        (Fork::Parent(pid, pidfd), attached) => {
+            let child = Child::new(pid, pidfd);
+            if attached == Attached::NotYet {
+                birthright.entrance.admit(pid)?;
+            }
+            Ok((child, parent_end))
+        }
+    }
+}
+
+/// Serve until the process executes its program.
+fn serve(
+    order: &Order,
+    process: &mut Child,
+    end: &ParentEnd,
+    terminal: &mut Option<OwnedFd>,
+) -> Result<(), Error> {
+    let plan = order.plan;
+    let mut executing = false;
+    while let Some(request) = end.receive()? {
+        match request {
+            Request::Born(pid) => process.replace_by(pid)?,
+            Request::Terminal(master) => {
+                *terminal = Some(master);
+                continue;
+            }
+            Request::LimitResources => plan.process.write_limits_for(Pid::from_raw(process.pid))?,
+            Request::ForwardListener(number) => {
+                let state = (&order.container.state, Status::Running);
+                forward_listener(plan.seccomp.listener(), state, process, number)?;
+            }
+            Request::Executing => {
+                executing = true;
+                continue;
+            }
+            Request::Failed(code, message) => return Err(Error::Program { code, message }),
+            Request::MapIds | Request::RunHooks => {
+                return Err(Error::message("a further process asks for what only init may ask for"));
+            }
+        }
+        end.send(Done)?;
+    }
+    if executing { Ok(()) } else { Err(Error::message("the process died before it could run the program")) }
+}
