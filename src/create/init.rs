@@ -307,6 +307,11 @@ fn enter_namespaces(
         }
     }
     if namespaces.creates(Kind::User) {
+        if host.euid != 0 {
+            // The files in /proc of a process that is not dumpable are root's, and the parent is not. Nobody else is in
+            // the new user namespace yet.
+            prctl::set_dumpable(prctl::Dumpable::Yes).at("init")?;
+        }
         end.ask(&Request::MapIds)?;
     }
     if namespaces.is_own(Kind::User) && plan.id_mappings.maps(0, 0) == (true, true) {
