@@ -41,6 +41,13 @@ pub struct Case {
     pub run: Run,
 }
 
+impl Case {
+    /// Whether it is a case for an ordinary user.
+    pub fn is_rootless(&self) -> bool {
+        self.needs.iter().any(|need| matches!(need, Need::OrdinaryUser))
+    }
+}
+
 /// A case in the making.
 pub struct Draft {
     name: String,

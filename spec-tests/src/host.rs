@@ -1,9 +1,11 @@
 //! What this machine and the runtime offer, read once; and what a case may need of it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::call;
 use crate::cgroup::{self, Hierarchy};
 
 /// A condition of a case; where it does not hold, the case is skipped with its reason.
@@ -25,10 +27,16 @@ pub enum Need {
     SpecVersion(u32),
     /// This file or directory of the host.
     File(&'static str),
+    /// This program in `$PATH`.
+    Program(&'static str),
     /// A runtime that has this command.
     Verb(&'static str),
     /// The absence of this file or directory.
     NoFile(&'static str),
+    /// An ordinary user as the caller; where the runner is root, the case gives its rights up.
+    OrdinaryUser,
+    /// A v2 cgroup with this controller that belongs to the caller, who is an ordinary user.
+    Delegated(&'static str),
 }
 
 /// The facts.
@@ -96,8 +104,28 @@ impl Host {
                 .then(|| format!("the runtime implements spec 1.{}, this is of 1.{minor}", self.minor)),
             Need::Verb(verb) => (!self.has_verb(verb)).then(|| format!("the runtime has no {verb}")),
             Need::File(path) => (!Path::new(path).exists()).then(|| format!("no {path}")),
+            Need::Program(name) => (!in_path(name)).then(|| format!("no program {name}")),
             Need::NoFile(path) => Path::new(path).exists().then(|| format!("there is {path}")),
+            Need::OrdinaryUser => None,
+            Need::Delegated(controller) => {
+                let controllers = self.delegated().map(|path| call::text(&path.join("cgroup.controllers")));
+                let there =
+                    controllers.is_some_and(|text| text.split_whitespace().any(|word| word == *controller));
+                (!there).then(|| format!("no cgroup with {controller} is delegated to an ordinary user"))
+            }
         }
+    }
+
+    /// The cgroup around our own, if it is v2's and belongs to an ordinary user who calls. Controllers can be enabled
+    /// for its children, since no process is in it.
+    pub fn delegated(&self) -> Option<PathBuf> {
+        let user = nix::unistd::geteuid();
+        let unified = self.hierarchies.iter().find(|hierarchy| hierarchy.unified)?;
+        let text = call::text(Path::new("/proc/self/cgroup"));
+        let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let parent = unified.mount.join(own).parent()?.to_owned();
+        let ours = fs::metadata(&parent).is_ok_and(|metadata| metadata.uid() == user.as_raw());
+        (self.is_unified() && !user.is_root() && ours).then_some(parent)
     }
 
     fn has_verb(&self, verb: &str) -> bool {
@@ -115,8 +143,14 @@ impl Host {
         let words =
             unified.and_then(|hierarchy| fs::read_to_string(hierarchy.mount.join("cgroup.controllers")).ok());
         let words = words.unwrap_or_default();
+        let controller = if controller == "blkio" { "io" } else { controller };
         ["", "devices"].contains(&controller) || words.split_whitespace().any(|word| word == controller)
     }
+}
+
+fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }
 
 /// The minor version of the line `spec: 1.x.y` of `--version`.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, chown, geteuid, setgroups, setresgid, setresuid};
 use serde_json::{Value, json};
 
 use crate::case::Case;
@@ -20,6 +21,8 @@ use crate::trial::Trial;
 use crate::verdict::{Stop, Verdict};
 use crate::{call, cgroup, leftovers, suite};
 
+/// The user of the cases for ordinary users, where the runner is root.
+const NOBODY: u32 = 65534;
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 const USAGE: &str = "usage: spec-tests --runtime PATH [--jobs N] [--list] [FILTER…]";
 
@@ -68,15 +71,13 @@ pub fn run(arguments: Vec<String>) -> Result<ExitCode, String> {
     if let Some((work, id)) = &options.one {
         return Ok(one(&runtime, work, id, &options.filters[0]));
     }
-    if !nix::unistd::geteuid().is_root() {
-        return Err("the cases need root".to_owned());
-    }
     let probe = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("spec-probe");
     if !probe.exists() {
         return Err(format!("{} is missing: build the whole package, not only one binary", probe.display()));
     }
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| format!("prctl: {error}"))?;
-    let cases: Vec<Case> = suite::all().into_iter().filter(|case| options.wants(case)).collect();
+    let may = |case: &Case| geteuid().is_root() || case.is_rootless();
+    let cases: Vec<Case> = suite::all().into_iter().filter(|case| options.wants(case) && may(case)).collect();
     let jobs =
         options.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let all_well = Run::new(runtime).cases(&cases, jobs);
@@ -98,6 +99,9 @@ fn one(runtime: &Path, work: &Path, id: &str, name: &str) -> ExitCode {
         let Some(case) = suite::all().into_iter().find(|case| case.name == name) else {
             return Err(Stop::Failed(format!("no case {name}")));
         };
+        if case.is_rootless() {
+            become_ordinary(work)?;
+        }
         let probe = std::env::current_exe()?.with_file_name("spec-probe");
         let mut trial = Trial::new(runtime, work, &probe, id)?;
         (case.run)(&mut trial)?;
@@ -123,9 +127,25 @@ fn isolate() -> Verdict {
         [3, u64::from(u32::MAX), u64::from(libc::CLOSE_RANGE_CLOEXEC), 0, 0, 0],
     )?;
     nix::sys::prctl::set_child_subreaper(true)?;
+    if !geteuid().is_root() {
+        return Ok(()); // and the user namespace of a container is all that can mount
+    }
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
     Ok(())
+}
+
+/// Give root's rights up, and keep the case's directory.
+fn become_ordinary(work: &Path) -> Verdict {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    chown(work, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
+    setgroups(&[])?;
+    setresgid(NOBODY.into(), NOBODY.into(), NOBODY.into())?;
+    setresuid(NOBODY.into(), NOBODY.into(), NOBODY.into())?;
+    // The change of user has cleared it, and with it the ownership of our own files in /proc.
+    Ok(nix::sys::prctl::set_dumpable(true)?)
 }
 
 /// All cases under one runtime.

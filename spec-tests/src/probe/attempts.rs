@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
@@ -40,8 +41,14 @@ pub fn attempt(argument: &str) -> Value {
         "append" => outcome(append(path, operands.get(1).copied().unwrap_or_default())),
         "stdin" => stdin(),
         "flood" => flood(),
+        "spin" => spin(number(&operands, 0)),
+        "allocate" => allocate(number(&operands, 0)),
+        "spawn" => spawn(number(&operands, 0)),
+        "read-direct" => {
+            read_direct(path, number(&operands, 1)).map_or_else(|error| no(&error), |ms| json!(ms))
+        }
         "sleep-first" => {
-            std::thread::sleep(std::time::Duration::from_millis(number(&operands, 0)));
+            std::thread::sleep(Duration::from_millis(number(&operands, 0)));
             word("ok")
         }
         _ => word("unknown verb"),
@@ -160,4 +167,48 @@ fn flood() -> Value {
         }
     }
     word("ok")
+}
+
+/// `spin:MILLISECONDS` on one CPU.
+fn spin(milliseconds: u64) -> Value {
+    let end = Instant::now() + Duration::from_millis(milliseconds);
+    while Instant::now() < end {}
+    word("ok")
+}
+
+/// `allocate:MEBIBYTES`, and write to each page.
+fn allocate(mebibytes: usize) -> Value {
+    std::hint::black_box(vec![1_u8; mebibytes << 20]);
+    word("ok")
+}
+
+/// `spawn:N`: how many processes there could be beside this one, and the error of the next.
+fn spawn(most: usize) -> Value {
+    let (mut children, mut error) = (Vec::new(), Value::Null);
+    while children.len() < most && error.is_null() {
+        match Command::new("/proc/self/exe").args(["quiet", "hang"]).spawn() {
+            Ok(child) => children.push(child),
+            Err(why) => error = no(&why),
+        }
+    }
+    for child in &mut children {
+        child.kill().and_then(|()| child.wait()).ok();
+    }
+    json!({ "spawned": children.len(), "error": error })
+}
+
+/// `read-direct:PATH:KIBIBYTES` of a block device, past the page cache: how many milliseconds it took.
+fn read_direct(path: &str, kibibytes: usize) -> io::Result<u128> {
+    const BLOCK: usize = 64 << 10;
+    // The device wants an address that is a multiple of its block size.
+    let mut buffer = vec![0_u8; 2 * BLOCK];
+    let start = buffer.as_ptr().align_offset(4096);
+    let mut options = OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_DIRECT);
+    let mut file = options.read(true).open(path)?;
+    let begin = Instant::now();
+    for _ in 0..(kibibytes << 10) / BLOCK {
+        file.read_exact(&mut buffer[start..start + BLOCK])?;
+    }
+    Ok(begin.elapsed().as_millis())
 }

@@ -18,6 +18,7 @@ mod hooks;
 mod ids;
 mod kill;
 mod lifecycle;
+mod limits;
 mod list;
 mod log;
 mod masked_paths;
@@ -35,6 +36,7 @@ mod rlimits;
 mod root;
 mod rootfs_propagation;
 mod rootfs_traps;
+mod rootless;
 mod seccomp;
 mod seccomp_listener;
 mod state;
@@ -90,9 +92,11 @@ fn every() -> Vec<Case> {
         hooks::cases(),
         namespaces::cases(),
         all_need(user_namespace::cases(), &Need::Namespace("user")),
+        rootless::cases(),
         devices::cases(),
         cgroups_path::cases(),
         resources::cases(),
+        limits::cases(),
         device_rules::cases(),
         sysctl::cases(),
         all_need(seccomp::cases(), &SECCOMP),

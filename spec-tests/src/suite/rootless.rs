@@ -1,0 +1,245 @@
+//! An ordinary user as the caller: the container's root is the user, and nothing of the machine is root's.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::bundle;
+use crate::case::{Case, case};
+use crate::host::Need;
+use crate::trial::{Trial, did, did_is, is};
+use crate::verdict::{Verdict, equal, skipped};
+
+const MAPPINGS: &str = "**`uidMappings`** (array of objects, OPTIONAL) describes the user namespace uid \
+    mappings from the host to the container.";
+const CONTRACT: &str = "an ordinary user creates, starts, kills and deletes containers of `spec --rootless`";
+const RESOURCES: &str = "You can configure a container's cgroups via the `resources` field of the Linux \
+    configuration.";
+const REFUSED: &str = "Runtimes MUST generate an error when invalid or unsupported values are encountered.";
+
+/// A config that an ordinary user may ask for.
+fn ordinary(t: &mut Trial) -> &mut Trial {
+    let (uid, gid) = ids();
+    t.remove("/linux/cgroupsPath").namespace("user", None);
+    t.set("/linux/uidMappings", json!([{ "containerID": 0, "hostID": uid, "size": 1 }]));
+    t.set("/linux/gidMappings", json!([{ "containerID": 0, "hostID": gid, "size": 1 }]))
+}
+
+fn ids() -> (u32, u32) {
+    (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
+}
+
+/// See the top of this file.
+pub fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = [lifecycle(), inside(), cgroups(), refused()].into_iter().flatten().collect();
+    for case in &mut cases {
+        case.needs.extend([Need::OrdinaryUser, Need::Namespace("user")]);
+    }
+    cases
+}
+
+fn lifecycle() -> Vec<Case> {
+    vec![
+        case("rootless/spec").runc(CONTRACT).run(|t| {
+            let directory = t.bundle().display().to_string();
+            t.call(&["spec", "--rootless", "--bundle", &directory])?.succeeded()?;
+            t.config = serde_json::from_str(&fs::read_to_string(t.bundle().join("config.json"))?)?;
+            t.set("/process/terminal", false);
+            let facts = t.probe(&["write:/tmp/x"]).facts()?;
+            is(&facts, "/uid", json!([0, 0, 0]))?;
+            did_is(&facts, "write:/tmp/x", "ENOENT")
+        }),
+        case("rootless/lifecycle").runc(CONTRACT).run(|t| {
+            ordinary(t).probe(&["hang"]).create()?;
+            equal("status", t.status()?, "created")?;
+            t.start()?;
+            equal("status", t.status()?, "running")?;
+            let id = t.id.clone();
+            t.call(&["kill", &id, "KILL"])?.succeeded()?;
+            equal("exit status", t.wait()?, 137)?;
+            equal("status", t.status()?, "stopped")?;
+            t.call(&["delete", &id])?.succeeded()?;
+            t.call(&["state", &id])?.refused().map(drop)
+        }),
+        case("rootless/delete-before-start").runc(CONTRACT).run(|t| {
+            ordinary(t).probe(&["hang"]).create()?;
+            let id = t.id.clone();
+            t.call(&["delete", "--force", &id])?.succeeded()?;
+            t.nothing_left("after delete --force")
+        }),
+        case("rootless/run").runc(CONTRACT).run(|t| {
+            ordinary(t).probe(&["exit:7"]).write_config()?;
+            let (directory, id) = (t.bundle().display().to_string(), t.id.clone());
+            equal("exit status", t.call(&["run", "--bundle", &directory, &id])?.code, 7)
+        }),
+        case("rootless/list").runc(CONTRACT).run(|t| {
+            ordinary(t).probe(&["hang"]).create()?;
+            let (answer, id) = (t.call(&["list", "--quiet"])?.succeeded()?, t.id.clone());
+            equal("list", answer.stdout.trim(), id.as_str())
+        }),
+        case("rootless/exec").runc(CONTRACT).needs(Need::Verb("exec")).run(|t| {
+            ordinary(t).running(&[""])?;
+            let id = t.id.clone();
+            equal("exit status", t.call(&["exec", &id, bundle::PROBE, "exit:5"])?.code, 5)
+        }),
+    ]
+}
+
+fn inside() -> Vec<Case> {
+    vec![
+        case("rootless/mappings").spec(MAPPINGS).run(|t| {
+            let maps = ["read:/proc/self/uid_map", "read:/proc/self/gid_map", "read:/proc/self/setgroups"];
+            let facts = ordinary(t).facts_of(&maps)?;
+            let (uid, gid) = ids();
+            equal("uid_map", words(did(&facts, maps[0])), ["0", &uid.to_string(), "1"].map(str::to_owned))?;
+            equal("gid_map", words(did(&facts, maps[1])), ["0", &gid.to_string(), "1"].map(str::to_owned))?;
+            did_is(&facts, maps[2], "deny\n")
+        }),
+        case("rootless/subordinate-ids")
+            .spec(MAPPINGS)
+            .needs(Need::Program("newuidmap"))
+            .needs(Need::File("/etc/subuid"))
+            .run(|t| {
+                let Some((first, count)) = subordinate()? else {
+                    return skipped("the user has no subordinate ids");
+                };
+                ordinary(t);
+                for (key, own) in [("uidMappings", ids().0), ("gidMappings", ids().1)] {
+                    let root = json!({ "containerID": 0, "hostID": own, "size": 1 });
+                    let others = json!({ "containerID": 1, "hostID": first, "size": count });
+                    t.set(&format!("/linux/{key}"), json!([root, others]));
+                }
+                let answer = t.set("/process/user", json!({ "uid": 5, "gid": 5 })).try_create()?;
+                if answer.code != 0 && answer.stderr.contains("uid_map") {
+                    return skipped("the runtime does not call newuidmap yet");
+                }
+                answer.succeeded()?;
+                t.start()?;
+                equal("exit status", t.wait()?, 0)?;
+                is(&serde_json::from_str(&t.stdout())?, "/uid", json!([5, 5, 5]))
+            }),
+        case("rootless/capabilities").runc("the container's root has the capabilities that it is given").run(
+            |t| {
+                let facts = ordinary(t).tmpfs("/tmp", &[]).facts_of(&[
+                    "sethostname:x",
+                    "create:/tmp/x",
+                    "chown:/tmp/x:0",
+                ])?;
+                // CAP_CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, MKNOD
+                is(&facts, "/capabilities/effective", 0b1000_0000_0000_0000_0000_1110_0011)?;
+                did_is(&facts, "sethostname:x", "EPERM")?;
+                did_is(&facts, "chown:/tmp/x:0", "ok")
+            },
+        ),
+        case("rootless/namespaces").runc("the namespaces of the container are its own").run(|t| {
+            let facts = ordinary(t).namespace("network", None).facts()?;
+            let host = crate::probe::facts::namespaces();
+            for kind in ["user", "pid", "mnt", "uts", "ipc", "net"] {
+                let own = facts["namespaces"][kind].as_str();
+                ensure!(
+                    own.is_some() && own != host.get(kind).map(String::as_str),
+                    "the host's {kind}: {own:?}"
+                );
+            }
+            is(&facts, "/hostname", "spec-tests")
+        }),
+        case("rootless/devices").runc("the default devices are there, as the host's").run(|t| {
+            let facts =
+                ordinary(t).facts_of(&["open:/dev/null:rw", "take:/dev/urandom", "open:/dev/tty:r"])?;
+            did_is(&facts, "open:/dev/null:rw", "ok")?;
+            did_is(&facts, "take:/dev/urandom", "ok")?;
+            did_is(&facts, "open:/dev/tty:r", "ENXIO")
+        }),
+        case("rootless/bind-mount").runc("a user's directory can be mounted, and read-only").run(|t| {
+            fs::create_dir(t.work.join("ours"))?;
+            let source = t.path("ours");
+            ordinary(t).bind(&source, "/tmp", &["bind"]).bind(&source, "/etc", &["bind", "ro"]);
+            let facts = t.facts_of(&["create:/tmp/x", "create:/etc/y"])?;
+            did_is(&facts, "create:/tmp/x", "ok")?;
+            did_is(&facts, "create:/etc/y", "EROFS")
+        }),
+    ]
+}
+
+fn words(text: &Value) -> Vec<String> {
+    text.as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+/// First and number of the user's lines in `/etc/subuid`.
+fn subordinate() -> Verdict<Option<(u32, u32)>> {
+    let user = std::env::var("USER").unwrap_or_default();
+    let text = fs::read_to_string("/etc/subuid")?;
+    Ok(text.lines().find_map(|line| {
+        let mut words = line.split(':');
+        (words.next()? == user).then_some(())?;
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    }))
+}
+
+/// A cgroup beside our own, in what has been delegated.
+fn delegated(t: &mut Trial) -> Verdict<&mut Trial> {
+    let Some(parent) = t.host.delegated() else { return skipped("no cgroup is delegated") };
+    let mount =
+        t.host.hierarchies.iter().find(|hierarchy| hierarchy.unified).map(|unified| unified.mount.clone());
+    let path = parent.strip_prefix(mount.unwrap_or_default())?.join(&t.id);
+    let path = format!("/{}", path.display());
+    Ok(ordinary(t).set("/linux/cgroupsPath", path))
+}
+
+fn cgroups() -> Vec<Case> {
+    let rows = [
+        ("memory", json!({ "memory": { "limit": 67_108_864 } }), "memory.max", "67108864\n"),
+        ("pids", json!({ "pids": { "limit": 17 } }), "pids.max", "17\n"),
+        ("cpu", json!({ "cpu": { "quota": 20_000, "period": 100_000 } }), "cpu.max", "20000 100000\n"),
+        ("cpuset", json!({ "cpu": { "cpus": "0" } }), "cpuset.cpus", "0\n"),
+    ];
+    let mut cases: Vec<Case> = rows
+        .into_iter()
+        .map(|(controller, resources, file, want)| {
+            case(format!("rootless/delegated-{controller}"))
+                .spec(RESOURCES)
+                .needs(Need::Delegated(controller))
+                .run(move |t| {
+                    delegated(t)?.set("/linux/resources", resources.clone()).probe(&["hang"]).create()?;
+                    equal(file, fs::read_to_string(t.cgroup(controller)?.join(file))?, want)
+                })
+        })
+        .collect();
+    cases.push(case("rootless/delegated-memory-kills").spec(RESOURCES).needs(Need::Delegated("memory")).run(
+        |t| {
+            let limits = json!({ "limit": 32 << 20, "swap": 32 << 20 });
+            delegated(t)?.set("/linux/resources/memory", limits).probe(&["allocate:128"]).create()?;
+            t.start()?;
+            equal("exit status of a process over its limit", t.wait()?, 137)
+        },
+    ));
+    cases.push(case("rootless/delegated-pause").spec(RESOURCES).needs(Need::Delegated("memory")).run(|t| {
+        delegated(t)?.probe(&["hang"]).create()?;
+        t.start()?;
+        t.verb("pause")?.succeeded()?;
+        equal("status", t.status()?, "paused")?;
+        t.verb("resume")?.succeeded()?;
+        equal("status", t.status()?, "running")
+    }));
+    cases
+}
+
+fn refused() -> Vec<Case> {
+    vec![
+        case("rootless/limits-in-a-cgroup-of-roots").spec(REFUSED).needs(Need::Controller("pids")).run(|t| {
+            let path = format!("/{}", t.id);
+            ordinary(t).set("/linux/cgroupsPath", path).set("/linux/resources/pids/limit", 7);
+            t.refused().map(drop)
+        }),
+        case("rootless/ids-of-others")
+            .spec(REFUSED)
+            .run(|t| ordinary(t).set("/linux/uidMappings/0/hostID", 0).refused().map(drop)),
+        case("rootless/additional-groups")
+            .spec(REFUSED)
+            .run(|t| ordinary(t).set("/process/user/additionalGids", json!([5])).refused().map(drop)),
+        case("rootless/no-user-namespace").spec(REFUSED).run(|t| {
+            ordinary(t).drop_namespace("user").remove("/linux/uidMappings").remove("/linux/gidMappings");
+            t.refused().map(drop)
+        }),
+    ]
+}
