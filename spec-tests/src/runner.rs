@@ -165,12 +165,18 @@ impl Run {
     fn cases(&self, cases: &[Case], jobs: usize) -> bool {
         println!("TAP version 13\n1..{}", cases.len());
         let (next, report) = (AtomicUsize::new(0), Mutex::new(Report::default()));
+        // Some questions are answered by a child, which the threads below would take for a leftover.
+        let lacking: Vec<_> = cases.iter().map(|case| self.host.lacks(&case.needs)).collect();
         std::thread::scope(|scope| {
             for _ in 0..jobs.max(1) {
                 scope.spawn(|| {
-                    while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let number = next.load(Ordering::Relaxed);
-                        let (verdict, diagnostics) = self.case(case, number);
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(case) = cases.get(number) else { break };
+                        let (verdict, diagnostics) = match &lacking[number] {
+                            Some(reason) => (Err(Stop::Skipped(reason.clone())), Vec::new()),
+                            None => self.case(case, number),
+                        };
                         report.lock().unwrap().add(&case.name, &verdict, &diagnostics);
                     }
                 });
@@ -185,9 +191,6 @@ impl Run {
     }
 
     fn case(&self, case: &Case, number: usize) -> (Verdict, Vec<String>) {
-        if let Some(reason) = self.host.lacks(&case.needs) {
-            return (Err(Stop::Skipped(reason)), Vec::new());
-        }
         let id = format!("{}-{}", std::process::id(), case.name.replace('/', "-").replace(' ', "_"));
         let id: String =
             id.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_".contains(*letter)).collect();

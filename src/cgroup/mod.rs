@@ -31,9 +31,11 @@ pub mod hierarchy;
 pub mod layout;
 mod processes;
 pub mod sub_cgroups;
+mod update;
 mod writes;
 
 pub use processes::Entrance;
+pub use update::Before;
 
 /// How long a directory may be busy after its last process is gone.
 const BUSY: Duration = Duration::from_secs(5);

@@ -13,6 +13,7 @@ pub mod runtime_root;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 pub mod version;
 
 use std::ffi::OsString;
@@ -92,6 +93,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Delete(delete) => done(delete::run(global, delete)),
         Command::Pause(pause) => done(pause::run(global, &pause.id)),
         Command::Resume(resume) => done(resume::run(global, &resume.id)),
+        Command::Update(update) => done(update::run(global, update)),
         Command::List(list) => done(list::run(global, list)),
         Command::Spec(spec) => done(spec::run(spec.bundle.as_deref(), spec.rootless)),
     }

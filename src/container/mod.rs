@@ -16,6 +16,8 @@ use crate::error::Error;
 use crate::sys::process::{self, Pid};
 use crate::sys::{self, Errno};
 
+const RESOURCES: &str = "resources.json";
+
 /// A container that was created, or half created, by an earlier invocation.
 #[derive(Debug)]
 pub struct Container {
@@ -71,6 +73,25 @@ impl Container {
             Some(init) if status != Status::Stopped => init.pid,
             _ => 0,
         }
+    }
+
+    /// The resources in force, as JSON: what the last `update` has left, or what the config had at creation.
+    pub fn resources(&self) -> Result<serde_json::Value, Error> {
+        let parse = |name: &str, bytes: &[u8]| {
+            serde_json::from_slice::<serde_json::Value>(bytes)
+                .map_err(|e| Error::message(format!("{}: {e}", self.dir.path().join(name).display())))
+        };
+        if let Some(bytes) = self.dir.read(RESOURCES)? {
+            return parse(RESOURCES, &bytes);
+        }
+        let config = self.dir.read("config.json")?.unwrap_or_else(|| b"{}".to_vec());
+        let mut config = parse("config.json", &config)?;
+        Ok(config.pointer_mut("/linux/resources").map(serde_json::Value::take).unwrap_or_default())
+    }
+
+    /// Write down the resources that an update has put in force. `state.json` stays what it was at creation.
+    pub fn save_resources(&self, resources: &serde_json::Value) -> Result<(), Error> {
+        self.dir.write(RESOURCES, resources.to_string().as_bytes())
     }
 
     /// Send a signal to init, and to nobody who has its number now: the pidfd is taken first, and then it is checked

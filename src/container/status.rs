@@ -84,6 +84,10 @@ pub enum Operation {
     Pause,
     /// `resume`
     Resume,
+    /// `update`
+    Update,
+    /// `events`
+    Events,
 }
 
 impl Operation {
@@ -93,7 +97,9 @@ impl Operation {
         use Status::{Created, Paused, Running, Stopped};
         match self {
             Self::Start => status == Created,
-            Self::Kill | Self::Exec => matches!(status, Created | Running | Paused),
+            Self::Kill | Self::Exec | Self::Update | Self::Events => {
+                matches!(status, Created | Running | Paused)
+            }
             Self::Delete => matches!(status, Created | Stopped),
             Self::ForceDelete => true,
             Self::Pause => matches!(status, Created | Running),
@@ -111,8 +117,11 @@ impl Operation {
             (Self::Start, Status::Running | Status::Paused) => {
                 format!("{container}: cannot start an already running container")
             }
-            (Self::Kill | Self::Pause, Status::Stopped) => format!("{container}: container not running"),
+            (Self::Kill | Self::Pause | Self::Update, Status::Stopped) => {
+                format!("{container}: container not running")
+            }
             (Self::Resume, _) => format!("{container}: container not paused"),
+            (Self::Events, _) => format!("container with id {id} is not running"),
             (Self::Exec, Status::Stopped) => format!("{container}: cannot exec in a stopped container"),
             (Self::Exec, Status::Paused) => {
                 format!("{container}: cannot exec in a paused container (use --ignore-paused to override)")
@@ -133,6 +142,8 @@ impl fmt::Display for Operation {
             Self::Exec => "exec",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Update => "update",
+            Self::Events => "report events",
         })
     }
 }
@@ -156,6 +167,8 @@ mod tests {
             (O::Exec, [false, true, true, true, false]),
             (O::Pause, [false, true, true, false, false]),
             (O::Resume, [false, false, false, true, false]),
+            (O::Update, [false, true, true, true, false]),
+            (O::Events, [false, true, true, true, false]),
         ];
         let id = ContainerId::parse("web").unwrap();
         for (operation, row) in table {

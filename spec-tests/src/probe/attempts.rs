@@ -47,6 +47,12 @@ pub fn attempt(argument: &str) -> Value {
         "read-direct" => {
             read_direct(path, number(&operands, 1)).map_or_else(|error| no(&error), |ms| json!(ms))
         }
+        "await" => {
+            while !fs::exists(path).unwrap_or(true) {
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
+            word("ok")
+        }
         "sleep-first" => {
             std::thread::sleep(Duration::from_millis(number(&operands, 0)));
             word("ok")

@@ -21,6 +21,7 @@ pub mod network;
 pub mod pids;
 pub mod rdma;
 pub mod unified;
+pub mod update;
 
 /// A value for a file of a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
