@@ -9,12 +9,17 @@ PROGRAM   := $(if $(findstring /,$(RUNTIME)),$(abspath $(RUNTIME)),$(shell comma
 BUILT     := $(if $(filter $(CRUST),$(RUNTIME)),build)
 PREFIX    ?= /usr/local
 BUNDLES   := $(notdir $(patsubst %/,%,$(dir $(wildcard bundles/*/config.json))))
+, := ,
+# The guests of test-vm and vm-shell: v2, v1, hybrid, old, new. See docs/testing.md.
+VM        ?= v2
+VM_PROGRAM = $(if $(findstring /,$(RUNTIME)),$(PROGRAM),$(RUNTIME))
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
+VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_MEMORY)
 
 # What `crust --version` tells.
 export CRUST_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help deps build check unit spec-tests test bundles run install clean
+.PHONY: help deps build check unit spec-tests test test-vm vm-shell bundles run install clean
 
 help: ## tell what there is (this)
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -39,6 +44,13 @@ spec-tests: deps $(BUILT) ## the specification's sentences, as root: [RUNTIME=ru
 	$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM)
 
 test: check unit spec-tests ## all of the above
+
+test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old new"] [RUNTIME=runc] [CASES=…]
+	cargo build --release --locked --package spec-tests
+	$(VM_ROOT) vm/test $(VM_PROGRAM) $(TARGET)/release '$(VM)' $(CASES)
+
+vm-shell: $(BUILT) ## a shell in a virtual machine, which has crust in its PATH: [VM=v2]
+	$(VM_ROOT) vm/run $(VM) $(TARGET)/release
 
 bundles: deps ## make the root file systems of the sample bundles
 	@mkdir -p bundles/hello/rootfs bundles/volumes/writable
