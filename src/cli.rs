@@ -82,6 +82,8 @@ pub enum Command {
     Resume(OneContainer),
     /// Change what a container may use
     Update(Box<Update>),
+    /// Print statistics and events of a container, a line of JSON each
+    Events(Events),
     /// List the containers of a runtime root
     List(List),
     /// Write a config.json to begin with
@@ -311,6 +313,19 @@ pub struct Update {
     pub id: String,
 }
 
+/// `events ID`
+#[derive(Debug, Args)]
+pub struct Events {
+    /// How often statistics are printed, as "5s" or "1m30s"
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub interval: String,
+    /// Print the statistics of this moment, and no more
+    #[arg(long)]
+    pub stats: bool,
+    /// The container's id
+    pub id: String,
+}
+
 /// `list`
 #[derive(Debug, Args)]
 pub struct List {
@@ -406,7 +421,7 @@ const VALUED: [&str; 24] = [
 ];
 
 /// The flags that take no value.
-const SWITCHES: [&str; 14] = [
+const SWITCHES: [&str; 15] = [
     "--all",
     "--debug",
     "--detach",
@@ -417,6 +432,7 @@ const SWITCHES: [&str; 14] = [
     "--no-pivot",
     "--no-subreaper",
     "--quiet",
+    "--stats",
     "--systemd-cgroup",
     "--tty",
     "--version",

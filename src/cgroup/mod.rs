@@ -29,11 +29,14 @@ mod device_rules;
 mod freezer;
 pub mod hierarchy;
 pub mod layout;
+mod out_of_memory;
 mod processes;
+pub mod stats;
 pub mod sub_cgroups;
 mod update;
 mod writes;
 
+pub use out_of_memory::OutOfMemory;
 pub use processes::Entrance;
 pub use update::Before;
 

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod inherit;
 pub mod kill;
@@ -94,6 +95,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Pause(pause) => done(pause::run(global, &pause.id)),
         Command::Resume(resume) => done(resume::run(global, &resume.id)),
         Command::Update(update) => done(update::run(global, update)),
+        Command::Events(events) => done(events::run(global, events)),
         Command::List(list) => done(list::run(global, list)),
         Command::Spec(spec) => done(spec::run(spec.bundle.as_deref(), spec.rootless)),
     }

@@ -16,6 +16,17 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+/// `eventfd(2)`: a counter; reading it never waits, and takes what it has counted.
+#[expect(unsafe_code, reason = "not in nix as it is configured")]
+pub fn event_counter() -> Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: two numbers.
+    let number = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    let number = super::checked(number.into(), || "eventfd(0, EFD_CLOEXEC|EFD_NONBLOCK)".into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
+}
+
 /// Let reading and writing answer `EAGAIN` instead of waiting.
 pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
     let number = fd.as_fd().as_raw_fd();

@@ -56,6 +56,17 @@ fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
     Some(ProcessStat { state, start_time })
 }
 
+/// Whether a process is in another network namespace than this one.
+pub fn has_own_network(pid: i32) -> Result<bool> {
+    let its = file::readlink(file::here(), format!("/proc/{pid}/ns/net"))?;
+    Ok(its != file::readlink(file::here(), "/proc/self/ns/net")?)
+}
+
+/// `/proc/PID/net/dev`: the network interfaces that a process sees, and their counters.
+pub fn network_devices(pid: i32) -> Result<String> {
+    file::read_text(file::here(), format!("/proc/{pid}/net/dev"))
+}
+
 /// The identity of this boot of the machine.
 pub fn boot_id() -> Result<String> {
     file::read_text(file::here(), "/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())

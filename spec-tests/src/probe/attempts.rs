@@ -53,6 +53,12 @@ pub fn attempt(argument: &str) -> Value {
             }
             word("ok")
         }
+        "devour" => {
+            let mut memory = vec![0_u8; number::<usize>(&operands, 0) << 20];
+            memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+            std::hint::black_box(memory);
+            word("ok")
+        }
         "sleep-first" => {
             std::thread::sleep(Duration::from_millis(number(&operands, 0)));
             word("ok")

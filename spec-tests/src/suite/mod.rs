@@ -10,6 +10,7 @@ mod config_errors;
 mod delete;
 mod device_rules;
 mod devices;
+mod events;
 mod exec;
 mod exec_process;
 mod features;
@@ -111,6 +112,7 @@ fn every() -> Vec<Case> {
         usage::cases(),
         preserve_fds::cases(),
         update::cases(),
+        events::cases(),
         exec::cases(),
         exec_process::cases(),
         config_errors::cases(),
