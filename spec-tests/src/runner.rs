@@ -121,11 +121,14 @@ fn one(runtime: &Path, work: &Path, id: &str, name: &str) -> ExitCode {
 }
 
 fn isolate() -> Verdict {
-    // Whatever the caller of the runner left open must not reach the runtime.
-    crate::sys::call(
-        libc::SYS_close_range,
-        [3, u64::from(u32::MAX), u64::from(libc::CLOSE_RANGE_CLOEXEC), 0, 0, 0],
-    )?;
+    // Whatever the caller of the runner left open must not reach the runtime. (CLOSE_RANGE_CLOEXEC is of Linux 5.11.)
+    for entry in fs::read_dir("/proc/self/fd")?.flatten() {
+        let number: u64 = entry.file_name().to_string_lossy().parse()?;
+        if number > 2 {
+            let arguments = [number, libc::F_SETFD as u64, libc::FD_CLOEXEC as u64, 0, 0, 0];
+            crate::sys::call(libc::SYS_fcntl, arguments)?;
+        }
+    }
     nix::sys::prctl::set_child_subreaper(true)?;
     if !geteuid().is_root() {
         return Ok(()); // and the user namespace of a container is all that can mount
