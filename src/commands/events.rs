@@ -30,7 +30,19 @@ fn watch(container: &Container, cgroup: &Cgroup, interval: Duration) -> Result<(
     let pidfd = init.and_then(|init| process::pidfd_open(Pid::from_raw(init.pid)).ok());
     let mut watch = cgroup.watch_out_of_memory()?;
     let mut next = Instant::now() + interval;
-    while init.is_some_and(|init| init.is_alive()) {
+    loop {
+        // Looked at first: what it died of is still told.
+        let ended = !init.is_some_and(|init| init.is_alive());
+        if watch.as_mut().is_some_and(OutOfMemory::has_happened) {
+            print_event("oom", container, &Value::Null)?;
+        }
+        if ended {
+            return Ok(());
+        }
+        if Instant::now() >= next {
+            print_stats(container, cgroup)?;
+            next += interval;
+        }
         let mut polled = Vec::new();
         polled.extend(pidfd.as_ref().map(|pidfd| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
         polled.extend(watch.as_ref().map(OutOfMemory::polled).map(|(file, flags)| PollFd::new(file, flags)));
@@ -38,15 +50,7 @@ fn watch(container: &Container, cgroup: &Cgroup, interval: Duration) -> Result<(
         // Without a pidfd (before Linux 5.3) its end is noticed a little later.
         let rest = if pidfd.is_some() { rest } else { rest.min(Duration::from_millis(200)) };
         process::poll(&mut polled, Some(rest)).at("events")?;
-        if watch.as_mut().is_some_and(OutOfMemory::has_happened) {
-            print_event("oom", container, &Value::Null)?;
-        }
-        if Instant::now() >= next {
-            print_stats(container, cgroup)?;
-            next += interval;
-        }
     }
-    Ok(())
 }
 
 fn print_stats(container: &Container, cgroup: &Cgroup) -> Result<(), Error> {
