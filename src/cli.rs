@@ -86,8 +86,16 @@ pub enum Command {
     Events(Events),
     /// List the containers of a runtime root
     List(List),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Print what this runtime understands as JSON
+    Features,
     /// Write a config.json to begin with
     Spec(Spec),
+    /// Not supported: write the state of a container's processes to disk
+    Checkpoint(Checkpoint),
+    /// Not supported: create a container from its processes' state
+    Restore(Restore),
 }
 
 /// What `create` and `run` have in common.
@@ -344,6 +352,38 @@ pub enum ListFormat {
     Table,
     /// An array of states, or `null`.
     Json,
+}
+
+/// `ps ID [ARGUMENT…]`. What follows the id is ps(1)'s.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// table or json
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+    /// The container's id
+    pub id: String,
+    /// Arguments for ps(1) [default: -ef]
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// `checkpoint`: engines ask for its help to know whether there is one, and send flags of many kinds.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// What is given
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// `restore`. podman asks whether a runtime takes the flag by leaving out its value.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The SELinux label of the container's mounts
+    #[arg(long, value_name = "LABEL")]
+    pub lsm_mount_context: Option<String>,
+    /// What is given beside it
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
 }
 
 /// `spec`

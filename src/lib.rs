@@ -25,6 +25,9 @@ pub mod container;
 // The way from a plan to a container: parent, intermediate, init.
 pub mod create;
 
+// The runtime's own binary, kept out of the container's reach.
+pub mod own_binary;
+
 // Control groups.
 pub mod cgroup;
 // A foreground command and its child: signals, terminal, exit status.

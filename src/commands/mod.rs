@@ -4,10 +4,12 @@ pub mod create;
 pub mod delete;
 pub mod events;
 pub mod exec;
+pub mod features;
 pub mod inherit;
 pub mod kill;
 pub mod list;
 pub mod pause;
+pub mod ps;
 pub mod resume;
 pub mod run;
 pub mod runtime_root;
@@ -26,6 +28,7 @@ use clap::{CommandFactory, Parser};
 use crate::cli::{Cli, Command, Global, normalize};
 use crate::error::{At, Error};
 use crate::log;
+use crate::own_binary;
 use crate::sys::file::{self, Mode, OFlag};
 use crate::sys::signal;
 
@@ -70,6 +73,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
     let Some(command) = &cli.command else {
         return print(&Cli::command().render_help().to_string()).map(|()| ExitCode::FAILURE);
     };
+    if matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
+        own_binary::protect()?;
+    }
     // A caller that ignores it would make every wait of ours fail.
     signal::wait_for_children().at("signals")?;
     // Before anything is opened, so that none of our descriptors is taken for one of the caller's (CVE-2024-21626).
@@ -97,6 +103,10 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Update(update) => done(update::run(global, update)),
         Command::Events(events) => done(events::run(global, events)),
         Command::List(list) => done(list::run(global, list)),
+        Command::Ps(ps) => ps::run(global, ps),
+        Command::Features => done(features::run()),
+        Command::Checkpoint(_) => Err(Error::message("checkpoint: not supported by this version of crust")),
+        Command::Restore(_) => Err(Error::message("restore: not supported by this version of crust")),
         Command::Spec(spec) => done(spec::run(spec.bundle.as_deref(), spec.rootless)),
     }
 }

@@ -34,7 +34,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    /// All, in the order in which they run.
+    pub const ALL: [Self; 6] = [
         Self::Prestart,
         Self::CreateRuntime,
         Self::CreateContainer,
@@ -43,16 +44,21 @@ impl Kind {
         Self::Poststop,
     ];
 
+    /// The word of config.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
+
     /// Where the hooks of this kind stand in config.json.
     pub fn field(self) -> Field {
-        Field::new(match self {
-            Self::Prestart => "hooks.prestart",
-            Self::CreateRuntime => "hooks.createRuntime",
-            Self::CreateContainer => "hooks.createContainer",
-            Self::StartContainer => "hooks.startContainer",
-            Self::Poststart => "hooks.poststart",
-            Self::Poststop => "hooks.poststop",
-        })
+        Field::new("hooks").key(self.name())
     }
 }
 

@@ -201,7 +201,7 @@ fn access_time(attributes: &mut Attributes, value: u64) {
 
 /// Every word that is understood, for `features`.
 pub fn words() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().map(|(word, _)| *word)
+    OPTIONS.iter().map(|(word, _)| *word).chain(Propagation::words())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use nix::fcntl::{AtFlags, OpenHow};
 pub use nix::fcntl::{OFlag, ResolveFlag};
 pub use nix::sys::stat::{FileStat, Mode, SFlag};
 pub use nix::sys::statfs::{FsType, Statfs};
+pub use nix::sys::statvfs::FsFlags;
 
 use super::{Errno, Error, Result, named};
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 pub use nix::errno::Errno;
 
+pub mod binary;
 pub mod bpf;
 pub mod capability;
 pub mod clone;

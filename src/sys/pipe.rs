@@ -34,6 +34,12 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
     named(fcntl(fd, set).map(drop), || format!("fcntl({number}, F_SETFL, O_NONBLOCK)"))
 }
 
+/// Let reading and writing wait.
+pub fn set_blocking(fd: impl AsFd) -> Result<()> {
+    let number = fd.as_fd().as_raw_fd();
+    named(fcntl(fd, FcntlArg::F_SETFL(OFlag::empty())).map(drop), || format!("fcntl({number}, F_SETFL, 0)"))
+}
+
 /// Write as much as is taken in one `write(2)`; how much it was.
 pub fn write_some(fd: impl AsFd, bytes: &[u8], name: &str) -> Result<usize> {
     let result = file::retry(|| nix::unistd::write(fd.as_fd(), bytes));

@@ -16,20 +16,28 @@ pub struct Propagation {
 impl Propagation {
     /// The word of `mount(8)`: `shared`, `rshared`, and so on.
     pub fn of(word: &str) -> Option<Self> {
-        let (kind, reach) = match word {
-            "shared" => (MsFlags::MS_SHARED, Reach::One),
-            "rshared" => (MsFlags::MS_SHARED, Reach::Tree),
-            "slave" => (MsFlags::MS_SLAVE, Reach::One),
-            "rslave" => (MsFlags::MS_SLAVE, Reach::Tree),
-            "private" => (MsFlags::MS_PRIVATE, Reach::One),
-            "rprivate" => (MsFlags::MS_PRIVATE, Reach::Tree),
-            "unbindable" => (MsFlags::MS_UNBINDABLE, Reach::One),
-            "runbindable" => (MsFlags::MS_UNBINDABLE, Reach::Tree),
-            _ => return None,
-        };
-        Some(Self { kind, reach })
+        WORDS
+            .iter()
+            .find(|(known, ..)| *known == word)
+            .map(|(_, kind, reach)| Self { kind: *kind, reach: *reach })
+    }
+
+    /// Every word that is understood.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        WORDS.iter().map(|(word, ..)| *word)
     }
 }
+
+const WORDS: [(&str, MsFlags, Reach); 8] = [
+    ("shared", MsFlags::MS_SHARED, Reach::One),
+    ("rshared", MsFlags::MS_SHARED, Reach::Tree),
+    ("slave", MsFlags::MS_SLAVE, Reach::One),
+    ("rslave", MsFlags::MS_SLAVE, Reach::Tree),
+    ("private", MsFlags::MS_PRIVATE, Reach::One),
+    ("rprivate", MsFlags::MS_PRIVATE, Reach::Tree),
+    ("unbindable", MsFlags::MS_UNBINDABLE, Reach::One),
+    ("runbindable", MsFlags::MS_UNBINDABLE, Reach::Tree),
+];
 
 /// The propagation of the container's root; `None` is the default: mounts of the host come in, none go out.
 pub fn parse(word: Option<&str>) -> Result<Option<Propagation>, Problems> {

@@ -56,6 +56,11 @@ pub(super) fn parse(given: &[Given]) -> Result<Vec<Arch>, Problems> {
     problems.or(architectures)
 }
 
+/// The words that are understood.
+pub(super) fn words() -> impl Iterator<Item = Given> {
+    ARCHITECTURES.iter().map(|(word, ..)| *word).chain([Given::ScmpArchNative])
+}
+
 /// The number by which a filter knows an architecture.
 pub(super) fn audit_number(arch: Arch) -> Option<u32> {
     ARCHITECTURES.iter().find(|(_, known, _)| *known == arch).map(|(.., number)| *number)

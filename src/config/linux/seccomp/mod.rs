@@ -92,9 +92,7 @@ impl Seccomp {
         let Some(filter) = &self.0 else {
             return Ok(None);
         };
-        if filter.flags.contain(Flags::WAIT_KILLABLE_RECV)
-            && !sys::seccomp::knows(Flags::NEW_LISTENER.and(Flags::WAIT_KILLABLE_RECV))
-        {
+        if filter.flags.contain(Flags::WAIT_KILLABLE_RECV) && !sys::seccomp::knows(WAIT_KILLABLE) {
             let rule = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is not known to this kernel (it came with Linux 5.19)";
             return Err(Problems::one(format!("{FIELD}.flags"), rule).into());
         }
@@ -128,6 +126,49 @@ impl Filter {
         Ok(instructions)
     }
 }
+
+/// The words that are understood in this section, for `features`.
+pub struct Words {
+    /// `syscalls[].action`
+    pub actions: Vec<String>,
+    /// `syscalls[].args[].op`
+    pub operators: Vec<String>,
+    /// `architectures`
+    pub architectures: Vec<String>,
+    /// `flags`
+    pub known_flags: Vec<String>,
+    /// Those of `flags` that this kernel knows.
+    pub supported_flags: Vec<String>,
+}
+
+impl Words {
+    /// Ask the tables, and the kernel about flags.
+    pub fn read() -> Self {
+        fn words<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+            let word = |value| serde_json::to_value(value).ok()?.as_str().map(str::to_owned);
+            values.into_iter().filter_map(word).collect()
+        }
+        let supported = FLAGS.iter().filter(|(_, flags)| flags.is_none_or(sys::seccomp::knows));
+        Self {
+            actions: words(rules::ACTIONS),
+            operators: words(rules::OPERATORS),
+            architectures: words(architecture::words()),
+            known_flags: words(FLAGS.map(|(word, _)| word)),
+            supported_flags: words(supported.map(|(word, _)| *word)),
+        }
+    }
+}
+
+/// The flags of the spec, and the kernel's, if it has to be told of them.
+const FLAGS: [(LinuxSeccompFilterFlag, Option<Flags>); 4] = [
+    (LinuxSeccompFilterFlag::SeccompFilterFlagTsync, None),
+    (LinuxSeccompFilterFlag::SeccompFilterFlagLog, Some(Flags::LOG)),
+    (LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow, Some(Flags::SPEC_ALLOW)),
+    (LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv, Some(WAIT_KILLABLE)),
+];
+
+/// The kernel takes the one only with the other.
+const WAIT_KILLABLE: Flags = Flags::NEW_LISTENER.and(Flags::WAIT_KILLABLE_RECV);
 
 /// A filter as the kernel takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

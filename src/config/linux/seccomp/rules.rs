@@ -15,6 +15,28 @@ const MAX_ERRNO: u32 = 4095;
 /// How many arguments a call has.
 const ARGUMENTS: usize = 6;
 
+/// The actions that are known, for `features`.
+pub(super) const ACTIONS: [LinuxSeccompAction; 9] = {
+    use LinuxSeccompAction::*;
+    [
+        ScmpActAllow,
+        ScmpActErrno,
+        ScmpActKill,
+        ScmpActKillProcess,
+        ScmpActKillThread,
+        ScmpActLog,
+        ScmpActNotify,
+        ScmpActTrace,
+        ScmpActTrap,
+    ]
+};
+
+/// The comparisons that are known, for `features`.
+pub(super) const OPERATORS: [LinuxSeccompOperator; 7] = {
+    use LinuxSeccompOperator::*;
+    [ScmpCmpEq, ScmpCmpGe, ScmpCmpGt, ScmpCmpLe, ScmpCmpLt, ScmpCmpMaskedEq, ScmpCmpNe]
+};
+
 /// An entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
