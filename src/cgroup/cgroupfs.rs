@@ -99,21 +99,7 @@ impl Root {
             | ResolveFlag::RESOLVE_NO_SYMLINKS
             | ResolveFlag::RESOLVE_NO_MAGICLINKS
             | ResolveFlag::RESOLVE_NO_XDEV;
-        match file::openat2(&self.0, path, flags, Mode::empty(), resolve) {
-            // Not before Linux 5.6; and some seccomp filters answer with EPERM to what they do not know.
-            Err(error) if matches!(error.errno, Errno::ENOSYS | Errno::EPERM) => self.walk_down(path, flags),
-            result => result,
-        }
-    }
-
-    fn walk_down(&self, path: &Path, flags: OFlag) -> Result<OwnedFd> {
-        let last = path.components().count();
-        let mut dir = file::duplicate(&self.0)?;
-        for (i, component) in path.components().enumerate() {
-            let flags = if i + 1 == last { flags } else { LOOK };
-            dir = open_child(&dir, component.as_os_str().as_ref(), flags)?;
-        }
-        Ok(dir)
+        file::openat2(&self.0, path, flags, Mode::empty(), resolve)
     }
 }
 

@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::{AtFlags, OpenHow};
+use nix::fcntl::AtFlags;
 pub use nix::fcntl::{OFlag, ResolveFlag};
 pub use nix::sys::stat::{FileStat, Mode, SFlag};
 pub use nix::sys::statfs::{FsType, Statfs};
 pub use nix::sys::statvfs::FsFlags;
 
+pub use super::openat2::openat2;
 use super::{Errno, Error, Result, named};
 
 /// Open a path of the caller's file system, or relative to `dir`.
@@ -27,26 +28,6 @@ pub fn open(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag, mode: Mode) ->
 /// The current directory, for functions that take a directory.
 pub fn here() -> BorrowedFd<'static> {
     nix::fcntl::AT_FDCWD
-}
-
-/// Open a path below `dir` with `openat2(2)`; `EAGAIN` (a rename raced with the walk) is tried again.
-pub fn openat2(
-    dir: impl AsFd,
-    path: impl AsRef<Path>,
-    flags: OFlag,
-    mode: Mode,
-    resolve: ResolveFlag,
-) -> Result<OwnedFd> {
-    let path = path.as_ref();
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
-    let mut result = Err(Errno::EAGAIN);
-    for _ in 0..128 {
-        result = nix::fcntl::openat2(dir.as_fd(), path, how);
-        if !matches!(result, Err(Errno::EAGAIN | Errno::EINTR)) {
-            break;
-        }
-    }
-    named(result, || format!("openat2({path:?}, {flags:?}, {resolve:?})"))
 }
 
 /// A handle that stands for the file and can neither read nor write it.

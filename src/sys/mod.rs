@@ -17,6 +17,7 @@ pub mod file;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;
+pub mod openat2;
 pub mod pipe;
 pub mod prctl;
 pub mod proc;
@@ -61,6 +62,13 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Whether the call itself is missing: this kernel does not have it (`ENOSYS`), or a filter that an outer container put
+/// around us hides it, many of which answer `EPERM` to what they do not know. Where the kernel itself said `EPERM`, the
+/// other way to do it hears the same.
+pub fn is_missing(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSYS | Errno::EPERM)
+}
 
 /// The result of a call.
 pub type Result<T> = std::result::Result<T, Error>;
