@@ -29,22 +29,25 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// The directory for `clone3(2)` with `CLONE_INTO_CGROUP` (Linux 5.7), if there is a v2 tree. Where the kernel does
-    /// not know that, [`Cgroup::attach`] is to be called by the parent.
+    /// The directory for `clone3(2)` with `CLONE_INTO_CGROUP` (Linux 5.7), if there is a v2 tree.
     pub fn into_cgroup(&self) -> Option<BorrowedFd<'_>> {
         self.v2.as_ref().map(AsFd::as_fd)
     }
 
-    /// Move a process that was not born in the v2 directory there.
-    pub fn admit(&self, pid: i32) -> Result<(), Error> {
-        self.v2.as_ref().map_or(Ok(()), |leaf| attach(leaf, pid).at(FIELD))
+    /// The kernel does not know `CLONE_INTO_CGROUP`: the new process enters the v2 tree as it does the others, by itself,
+    /// so that it has not done anything outside, and its cgroup namespace begins where it should.
+    pub fn is_entered_by_self(&mut self) -> sys::Result<()> {
+        if let Some(directory) = self.v2.take() {
+            self.tasks.push(file::open(directory, PROCESSES, OFlag::O_WRONLY, Mode::empty())?);
+        }
+        Ok(())
     }
 
     /// Enter the v1 trees. A thread that moves itself need not wait for anybody, so this is for the new process, as
     /// long as it has one thread.
     pub fn enter_self(&self) -> Result<(), Error> {
         for tasks in &self.tasks {
-            file::write_once(tasks, "0", Path::new("tasks")).at(FIELD)?;
+            file::write_once(tasks, "0", Path::new(PROCESSES)).at(FIELD)?;
         }
         Ok(())
     }
@@ -108,11 +111,6 @@ impl Cgroup {
                 result => result.at(FIELD),
             }
         })
-    }
-
-    /// Move a process into the v2 directory, where `CLONE_INTO_CGROUP` is not known.
-    pub fn attach_v2(&self, pid: i32) -> Result<(), Error> {
-        self.v2().map_or(Ok(()), |leaf| attach(leaf, pid).at(FIELD))
     }
 
     /// The processes in it and in the sub-cgroups that they have made, in this process's pid namespace.

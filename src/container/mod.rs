@@ -102,14 +102,18 @@ impl Container {
         let sent = match process::pidfd_open(pid) {
             Ok(_) if !init.is_alive() => return Ok(false),
             Ok(pidfd) => process::pidfd_send_signal(&pidfd, signal),
-            // Before Linux 5.3, or hidden by a filter.
-            Err(sys::Error { errno: Errno::ENOSYS | Errno::EPERM, .. }) if init.is_alive() => {
+            Err(sys::Error { errno: Errno::ESRCH | Errno::EINVAL, .. }) => return Ok(false),
+            Err(error) => Err(error),
+        };
+        let sent = match sent {
+            // Before Linux 5.3, or hidden: the look at its start time comes just before.
+            Err(error) if sys::is_missing(error.errno) => {
+                if !init.is_alive() {
+                    return Ok(false);
+                }
                 process::kill(pid, signal)
             }
-            Err(sys::Error {
-                errno: Errno::ESRCH | Errno::EINVAL | Errno::ENOSYS | Errno::EPERM, ..
-            }) => return Ok(false),
-            Err(error) => Err(error),
+            sent => sent,
         };
         match sent {
             Err(sys::Error { errno: Errno::ESRCH, .. }) => Ok(false),

@@ -10,7 +10,7 @@ use crate::container::Container;
 use crate::container::state::Init;
 use crate::container::status::{Operation, Status};
 use crate::create::join::{self, Birthright, Target, procfs};
-use crate::create::parent::{Attached, Child, child_main, clone_into, explain, forward_listener, send_pidfd};
+use crate::create::parent::{Child, child_main, clone_into, explain, forward_listener, send_pidfd};
 use crate::create::protocol::{self, Done, ParentEnd, Request};
 use crate::create::{self};
 use crate::error::{At, Error};
@@ -104,23 +104,17 @@ fn bear(
     beside: impl FnOnce() -> Result<Entrance, Error>,
 ) -> Result<(Child, ParentEnd), Error> {
     let (parent_end, child_end) = protocol::pair()?;
-    let mut born = clone_into(0, birthright.entrance.into_cgroup());
+    let mut born = clone_into(0, Some(&mut birthright.entrance));
     if let Err(sys::Error { errno: Errno::EBUSY | Errno::ENODEV, .. }) = &born {
         birthright.entrance = beside()?;
-        born = clone_into(0, birthright.entrance.into_cgroup());
+        born = clone_into(0, Some(&mut birthright.entrance));
     }
     match born.at("linux.cgroupsPath")? {
-        (Fork::Child, _) => {
+        Fork::Child => {
             drop(parent_end);
             child_main(child_end, |end| join::join(birthright, end))
         }
-        (Fork::Parent(pid, pidfd), attached) => {
-            let child = Child::new(pid, pidfd);
-            if attached == Attached::NotYet {
-                birthright.entrance.admit(pid)?;
-            }
-            Ok((child, parent_end))
-        }
+        Fork::Parent(pid, pidfd) => Ok((Child::new(pid, pidfd), parent_end)),
     }
 }
 

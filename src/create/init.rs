@@ -206,7 +206,6 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     let _container = rootfs.enter(*rootfs_propagation)?;
     names.apply()?;
     personality.apply()?;
-    drop(procfs);
 
     // Nothing of the host is open from here on: the next step may be into a pid namespace full of strangers (R18).
     let terminal = match terminal {
@@ -218,7 +217,8 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     };
     let rest = Rest { birthright: (plan, request, id, bundle), terminal, filter, gate };
     let joined = std::mem::ManuallyDrop::new(joined);
-    close_all_but(&rest, end, joined.get(Kind::Pid))?;
+    let procfs = std::mem::ManuallyDrop::new(procfs);
+    close_all_but(&procfs, &rest, end, joined.get(Kind::Pid))?;
     if fork == Fork::IntermediateLast {
         joined.join(|kind| kind == Kind::Pid)?;
         intermediate::fork_init(namespaces, &[], end)?;
@@ -354,12 +354,17 @@ pub(super) fn send_master(request: &create::Request, master: OwnedFd, end: &Chil
 }
 
 /// Close what is not needed any more; the rest of the birthright's descriptors is forgotten by its owners.
-fn close_all_but(rest: &Rest, end: &ChildEnd, pid_namespace: Option<&OwnedFd>) -> Result<(), Error> {
+fn close_all_but(
+    procfs: &OwnedFd,
+    rest: &Rest,
+    end: &ChildEnd,
+    pid_namespace: Option<&OwnedFd>,
+) -> Result<(), Error> {
     let mut kept: Vec<i32> = (3..3 + rest.birthright.1.inherited as i32).collect();
     kept.push(end.as_fd().as_raw_fd());
     kept.extend(pid_namespace.map(AsRawFd::as_raw_fd));
     kept.extend(rest.terminal.as_ref().map(AsRawFd::as_raw_fd));
     kept.extend(rest.gate.iter().flat_map(StartGate::descriptors));
     kept.extend(crate::log::descriptor());
-    file::close_all_but(&kept).at("init")
+    file::close_all_but(procfs, &kept).at("init")
 }

@@ -144,7 +144,6 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     process.oom_score_adj.apply(&procfs)?; // below the caller's own needs a right of the first user namespace
     process.apparmor_profile.apply(&procfs)?; // at execve(2); a fork takes it along
     process.selinux_label.apply(&procfs)?;
-    drop(procfs);
 
     let (new_user, new_pid) = (target.differs(Kind::User), target.differs(Kind::Pid));
     target.join()?;
@@ -165,7 +164,8 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
         }
         None => None,
     };
-    close_all_but(request, end, slave.as_ref())?;
+    let procfs = std::mem::ManuallyDrop::new(procfs);
+    close_all_but(&procfs, request, end, slave.as_ref())?;
     if new_pid {
         intermediate::fork_sibling(0, "crust:[2:EXEC]", end)?;
     }
@@ -203,12 +203,17 @@ fn open_terminal(process: &Process) -> Result<Option<Terminal>, Error> {
 }
 
 /// Nothing of the host is open from here on (R18).
-fn close_all_but(request: &create::Request, end: &ChildEnd, slave: Option<&OwnedFd>) -> Result<(), Error> {
+fn close_all_but(
+    procfs: &OwnedFd,
+    request: &create::Request,
+    end: &ChildEnd,
+    slave: Option<&OwnedFd>,
+) -> Result<(), Error> {
     let mut kept: Vec<i32> = (3..3 + request.inherited as i32).collect();
     kept.push(end.as_fd().as_raw_fd());
     kept.extend(slave.map(AsRawFd::as_raw_fd));
     kept.extend(crate::log::descriptor());
-    file::close_all_but(&kept).at("exec")
+    file::close_all_but(procfs, &kept).at("exec")
 }
 
 /// The runtime's `/proc`, checked to be one.

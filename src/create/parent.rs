@@ -2,11 +2,11 @@
 //! something fails.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::bundle::Bundle;
-use crate::cgroup::Cgroup;
 use crate::cgroup::layout::Layout;
+use crate::cgroup::{Cgroup, Entrance};
 use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::Kind;
@@ -101,7 +101,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         filter,
         gate,
     };
-    let (mut init, end) = bear(birthright, &cgroup)?;
+    let (mut init, end) = bear(birthright)?;
     let mut service = Service { order, dir, state: &state, terminal: None, hooks_have_run: false };
     let served = service.serve(&mut init, &end).and_then(|()| ready(order, dir, &init));
     let (terminal, hooks_have_run) = (service.terminal, service.hooks_have_run);
@@ -144,46 +144,33 @@ fn sources(plan: &Plan, host: &Host) -> Result<Sources, Error> {
 }
 
 /// Clone the first child. In it, this does not return.
-fn bear(birthright: Birthright, cgroup: &Cgroup) -> Result<(Child, ParentEnd), Error> {
+fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
     let (parent_end, child_end) = protocol::pair()?;
     let namespaces = &birthright.plan.namespaces;
     let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel)).bits() as u32 as u64;
-    let into = birthright.entrance.as_ref().and_then(|entrance| entrance.into_cgroup());
-    match clone_into(flags, into).at("linux.namespaces")? {
-        (Fork::Child, _) => {
+    match clone_into(flags, birthright.entrance.as_mut()).at("linux.namespaces")? {
+        Fork::Child => {
             drop(parent_end);
             child_main(child_end, |end| init::init(birthright, end))
         }
-        (Fork::Parent(pid, pidfd), attached) => {
-            let child = Child::new(pid, pidfd);
-            if attached == Attached::NotYet {
-                cgroup.attach_v2(pid)?;
-            }
-            Ok((child, parent_end))
-        }
+        Fork::Parent(pid, pidfd) => Ok((Child::new(pid, pidfd), parent_end)),
     }
 }
 
-/// Whether a new process is in its v2 cgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attached {
-    /// It was born there.
-    Yes,
-    /// The kernel does not know how to: it has to be moved.
-    NotYet,
-}
-
-/// Clone a child, in a v2 cgroup if the kernel can.
-pub(super) fn clone_into(flags: u64, cgroup: Option<BorrowedFd>) -> sys::Result<(Fork, Attached)> {
+/// Clone a child, in its v2 cgroup if the kernel can do that. If it cannot, the child enters it by itself.
+pub(super) fn clone_into(flags: u64, entrance: Option<&mut Entrance>) -> sys::Result<Fork> {
     // Before there is a process that a container may come to see (R17).
     sys::prctl::set_dumpable(sys::prctl::Dumpable::No)?;
-    match clone::clone(&Birth { flags, cgroup }) {
-        Err(error)
-            if cgroup.is_some() && matches!(error.errno, Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) =>
+    let cgroup = entrance.as_ref().and_then(|entrance| entrance.into_cgroup());
+    match (clone::clone(&Birth { flags, cgroup }), entrance) {
+        (Err(error), Some(entrance))
+            if entrance.into_cgroup().is_some()
+                && (sys::is_missing(error.errno) || error.errno == Errno::EINVAL) =>
         {
-            clone::clone(&Birth { flags, cgroup: None }).map(|born| (born, Attached::NotYet))
+            entrance.is_entered_by_self()?;
+            clone::clone(&Birth { flags, cgroup: None })
         }
-        born => born.map(|born| (born, Attached::Yes)),
+        (born, _) => born,
     }
 }
 
@@ -277,8 +264,10 @@ pub(super) fn forward_listener(
     let Some(listener) = listener else {
         return Err(Error::message(format!("{field}: is missing")));
     };
-    let pidfd =
-        child.pidfd.as_ref().ok_or_else(|| Error::message("seccomp notify needs pidfds (Linux 5.3)"))?;
+    let pidfd = child
+        .pidfd
+        .as_ref()
+        .ok_or_else(|| Error::message(format!("{field}: needs pidfd_open(2), Linux 5.3")))?;
     let descriptor = process::pidfd_getfd(pidfd, number).at(field)?;
     let document = serde_json::json!({
         "ociVersion": crate::container::state::OCI_VERSION,
@@ -306,8 +295,10 @@ fn ready(order: &Order, dir: &Dir, init: &Child) -> Result<(), Error> {
 pub(super) fn send_pidfd(request: &create::Request, child: &Child, name: &str) -> Result<(), Error> {
     let field = "--pidfd-socket";
     let Some(path) = &request.pidfd_socket else { return Ok(()) };
-    let pidfd =
-        child.pidfd.as_ref().ok_or_else(|| Error::message(format!("{field} needs pidfds (Linux 5.3)")))?;
+    let pidfd = child
+        .pidfd
+        .as_ref()
+        .ok_or_else(|| Error::message(format!("{field}: needs pidfd_open(2), Linux 5.3")))?;
     let socket = socket::connect(path).at(field)?;
     socket::send(&socket, name.as_bytes(), &[pidfd.as_fd()]).at(field)
 }

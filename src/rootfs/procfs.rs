@@ -4,6 +4,7 @@
 //! entering it must have nothing that is worth being taken (R32).
 
 use std::convert::Infallible;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sched::CloneFlags;
@@ -11,7 +12,7 @@ use nix::sched::CloneFlags;
 use crate::sys::clone::{self, Birth, Fork};
 use crate::sys::mount::{self, Parameter};
 use crate::sys::process::{self, Pid};
-use crate::sys::{self, Errno, file, namespace, socket};
+use crate::sys::{self, Errno, file, namespace, proc, socket};
 
 /// A detached procfs that shows this pid namespace. Linux 6.17 makes it from the descriptor; before, a child enters the
 /// namespace and makes it there.
@@ -27,6 +28,7 @@ pub fn showing(
         made => return made,
     }
     let (ours, theirs) = socket::pair()?;
+    let procfs = proc::open_procfs()?;
     match clone::clone(&Birth::default())? {
         Fork::Parent(pid, _) => {
             drop(theirs);
@@ -42,7 +44,7 @@ pub fn showing(
         }
         Fork::Child => {
             let _told_by_the_closing_end =
-                make_inside(pid_namespace, &theirs, source, parameters, attributes);
+                make_inside((procfs, pid_namespace), &theirs, source, parameters, attributes);
             process::exit(1)
         }
     }
@@ -50,7 +52,7 @@ pub fn showing(
 
 /// In the child: leave everything behind, enter the namespace by another fork, make the procfs and send it home.
 fn make_inside(
-    pid_namespace: &OwnedFd,
+    (procfs, pid_namespace): (OwnedFd, &OwnedFd),
     end: &OwnedFd,
     source: &str,
     parameters: &[Parameter],
@@ -59,9 +61,10 @@ fn make_inside(
     let empty = mount::new_filesystem("tmpfs", "tmpfs", &[("size", Some("0"))], mount::RDONLY)?;
     file::chdir(&empty)?;
     mount::chroot_here()?;
-    file::close_all_but(&[end.as_raw_fd(), pid_namespace.as_raw_fd()])?;
-    namespace::join(pid_namespace, CloneFlags::CLONE_NEWPID, "pid".as_ref())?;
-    file::close_all_but(&[end.as_raw_fd()])?;
+    let (procfs, pid_namespace) = (ManuallyDrop::new(procfs), file::duplicate(pid_namespace)?);
+    file::close_all_but(procfs.as_fd(), &[end.as_raw_fd(), pid_namespace.as_raw_fd()])?;
+    namespace::join(&pid_namespace, CloneFlags::CLONE_NEWPID, "pid".as_ref())?;
+    drop(pid_namespace);
     match clone::clone(&Birth::default())? {
         Fork::Parent(pid, _) => {
             process::wait(Pid::from_raw(pid))?;

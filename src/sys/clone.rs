@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::sched::CloneFlags;
 
-use super::{Errno, Result, checked};
+use super::process::{Pid, pidfd_open};
+use super::{Errno, Result, checked, is_missing};
 
 /// libc has these two as numbers that overflow their type.
 const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
@@ -32,7 +33,7 @@ pub struct Birth<'a> {
 /// `clone3(2)`, as `fork(2)` does: the child goes on with a copy of the memory. This process must have one thread.
 ///
 /// The kernel's `CLONE_CLEAR_SIGHAND` gives every caught signal its default again. Where `clone3` is missing or
-/// forbidden (`ENOSYS`, `EPERM` by a seccomp filter) and no cgroup was asked for, `clone(2)` does the same.
+/// forbidden and no cgroup was asked for, `clone(2)` does the same.
 pub fn clone(birth: &Birth) -> Result<Fork> {
     let mut pidfd: i32 = -1;
     let with_parent = birth.flags & libc::CLONE_PARENT as u64 != 0;
@@ -50,7 +51,7 @@ pub fn clone(birth: &Birth) -> Result<Fork> {
     // lock is held by another. The pidfd's address outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     let pid = match Errno::result(result) {
-        Err(Errno::ENOSYS | Errno::EPERM) if birth.cgroup.is_none() => plain_clone(birth.flags)?,
+        Err(errno) if is_missing(errno) && birth.cgroup.is_none() => plain_clone(birth.flags)?,
         _ => checked(result, || format!("clone3({:?})", CloneFlags::from_bits_retain(birth.flags as i32)))?,
     };
     if pid == 0 {
@@ -58,6 +59,8 @@ pub fn clone(birth: &Birth) -> Result<Fork> {
     }
     // SAFETY: the kernel has stored a new descriptor there.
     let pidfd = (pidfd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
+    // Nobody but us can reap it, so that the number is still its own.
+    let pidfd = pidfd.or_else(|| pidfd_open(Pid::from_raw(pid as i32)).ok());
     Ok(Fork::Parent(pid as i32, pidfd))
 }
 

@@ -15,7 +15,7 @@ pub use nix::sys::statfs::{FsType, Statfs};
 pub use nix::sys::statvfs::FsFlags;
 
 pub use super::openat2::openat2;
-use super::{Errno, Error, Result, named};
+use super::{Errno, Error, Result, is_missing, named};
 
 /// Open a path of the caller's file system, or relative to `dir`.
 pub fn open(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag, mode: Mode) -> Result<OwnedFd> {
@@ -207,14 +207,16 @@ pub fn fchown(file: impl AsFd, uid: u32) -> Result<()> {
     named(result, || format!("fchown({uid})"))
 }
 
-/// Close every descriptor from 3 on that is not among these: `close_range(2)`, or one by one before Linux 5.9.
-pub fn close_all_but(kept: &[i32]) -> Result<()> {
+/// Close every descriptor from 3 on that is not among these: `close_range(2)`, or one by one before Linux 5.9. `procfs` is
+/// the runtime's own: in the container's, an image could have put something that shows fewer of them.
+pub fn close_all_but(procfs: impl AsFd, kept: &[i32]) -> Result<()> {
     let mut kept: Vec<i32> = kept.iter().copied().filter(|number| *number > 2).collect();
     kept.sort_unstable();
     let mut first = 3_u32;
     for number in kept.iter().map(|number| *number as u32).chain([u32::MAX]) {
-        if number > first {
-            close_range(first, number - 1, 0)?;
+        if number > first && !close_range(first, number - 1, 0)? {
+            // The procfs is closed by this too, after it was listed.
+            return close_one_by_one(procfs, first, Then::Close(&kept));
         }
         first = number.saturating_add(1);
     }
@@ -230,35 +232,43 @@ pub fn is_open(number: i32) -> bool {
 
 /// Make every descriptor from this number on close with `execve(2)`.
 pub fn close_on_exec_from(first: u32) -> Result<()> {
-    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    if close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)? {
+        return Ok(());
+    }
+    close_one_by_one(super::proc::open_procfs()?, first, Then::CloseOnExec)
 }
 
+/// Whether there is such a call: not before Linux 5.9, nor 5.11 for the flag.
 #[expect(unsafe_code, reason = "not in nix")]
-fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
+fn close_range(first: u32, last: u32, flags: u32) -> Result<bool> {
     // SAFETY: numbers only; the callers answer for what is closed.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     match Errno::result(result) {
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => close_one_by_one(first, last, flags),
-        result => named(result.map(drop), || format!("close_range({first}, {last}, {flags:#x})")),
+        Err(errno) if is_missing(errno) || errno == Errno::EINVAL => Ok(false),
+        result => named(result.map(|_| true), || format!("close_range({first}, {last}, {flags:#x})")),
     }
 }
 
-/// Before Linux 5.9, and 5.11 for the flag.
+enum Then<'a> {
+    Close(&'a [i32]),
+    CloseOnExec,
+}
+
 #[expect(unsafe_code, reason = "descriptors by number")]
-fn close_one_by_one(first: u32, last: u32, flags: u32) -> Result<()> {
-    let open = open(here(), "/proc/self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
+fn close_one_by_one(procfs: impl AsFd, first: u32, then: Then) -> Result<()> {
+    let open = open(procfs, "self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
     for name in list(&open)? {
-        let number: u32 = name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0);
-        if number < first || number > last || number as i32 == open.as_raw_fd() {
+        let number: i32 = name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0);
+        if number < first as i32 || number == open.as_raw_fd() {
             continue;
         }
         // SAFETY: numbers of descriptors that the callers answer for; one that is closed already is no harm.
         unsafe {
-            if flags & libc::CLOSE_RANGE_CLOEXEC != 0 {
-                libc::fcntl(number as i32, libc::F_SETFD, libc::FD_CLOEXEC);
-            } else {
-                libc::close(number as i32);
-            }
+            match then {
+                Then::Close(kept) if kept.contains(&number) => 0,
+                Then::Close(_) => libc::close(number),
+                Then::CloseOnExec => libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC),
+            };
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ pub use libseccomp::ScmpArch as Arch;
 pub use libseccomp::ScmpArgCompare as Condition;
 pub use libseccomp::ScmpCompareOp as Operator;
 
-use super::{Errno, Error, Result, checked, file, named};
+use super::{Errno, Error, Result, checked, file, is_missing, named, pipe};
 
 /// One instruction of classic BPF, `struct sock_filter`.
 #[repr(C)]
@@ -127,14 +127,33 @@ impl Draft {
 
     /// The program. libseccomp before 2.6 writes it to nothing but a file.
     pub fn finish(self) -> Result<Vec<Instruction>> {
-        let name = "seccomp";
-        let memory = memfd_create(name, MFdFlags::MFD_CLOEXEC);
-        let mut memory = File::from(named(memory, || format!("memfd_create({name:?}, MFD_CLOEXEC)"))?);
-        by_libseccomp(self.0.export_bpf(&memory), || "seccomp_export_bpf()".into())?;
+        let (file, end) = scratch()?;
+        by_libseccomp(self.0.export_bpf(&end), || "seccomp_export_bpf()".into())?;
+        drop(end);
+        let mut file = File::from(file);
+        // A pipe cannot be rewound, and need not be.
+        let _to_the_start_of_memory = file.rewind();
         let mut bytes = Vec::new();
-        let read = memory.rewind().and_then(|()| memory.read_to_end(&mut bytes));
-        named(read.map_err(|error| file::errno_of(&error)), || format!("read({name:?})"))?;
+        let read = file.read_to_end(&mut bytes);
+        named(read.map_err(|error| file::errno_of(&error)), || "read(\"seccomp\")".into())?;
         Ok(bytes.chunks_exact(size_of::<Instruction>()).map(instruction).collect())
+    }
+}
+
+/// Somewhere to write a program to, and to read it from: memory, or a pipe where there is no `memfd_create(2)`. A pipe
+/// holds twice as much as the kernel takes for a program.
+fn scratch() -> Result<(OwnedFd, OwnedFd)> {
+    let name = "seccomp";
+    match memfd_create(name, MFdFlags::MFD_CLOEXEC) {
+        Err(errno) if is_missing(errno) => {
+            let (read, write) = pipe::pipe()?;
+            pipe::set_nonblocking(&write)?;
+            Ok((read, write))
+        }
+        memory => {
+            let memory = named(memory, || format!("memfd_create({name:?}, MFD_CLOEXEC)"))?;
+            Ok((file::duplicate(&memory)?, memory))
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! Start a program of the host beside us, with nothing of ours but its three standard descriptors.
 #![expect(unsafe_code, reason = "posix_spawn and its attributes are beyond nix")]
 
-use std::ffi::{CStr, CString, c_char};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, OsStr, c_char};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
-use super::process::Pid;
-use super::{Errno, Result, checked, named};
+use super::clone::{self, Birth, Fork};
+use super::process::{self, Pid};
+use super::{Errno, Error, Result, checked, file, named, pipe, signal, terminal};
 
 /// A program and what it is given.
 pub struct Program<'a> {
@@ -50,8 +54,57 @@ pub fn spawn(program: &Program) -> Result<Pid> {
             env.as_ptr(),
         )
     };
+    if result == libc::EPERM {
+        // A filter of an outer container, perhaps: the C library takes that for clone3's own answer.
+        return by_fork(program, &stdin, &output);
+    }
     named(ok(result), call)?;
     Ok(Pid::from_raw(pid))
+}
+
+/// The same without `clone3(2)`.
+fn by_fork(program: &Program, stdin: &OwnedFd, output: &OwnedFd) -> Result<Pid> {
+    let (read, write) = pipe::pipe()?;
+    match clone::clone(&Birth::default())? {
+        Fork::Child => {
+            let error = become_program(program, stdin, output);
+            let errno = (error.errno as i32).to_ne_bytes();
+            let _nobody_is_left_to_tell = pipe::write_some(&write, &errno, "pipe");
+            process::exit(127)
+        }
+        Fork::Parent(pid, _) => {
+            drop(write);
+            process::wait_readable(&read, None)?;
+            let mut errno = [0; 4];
+            match file::read(&read, &mut errno, "pipe")? {
+                0 => Ok(Pid::from_raw(pid)),
+                _ => {
+                    process::wait(Pid::from_raw(pid))?;
+                    let errno = Errno::from_raw(i32::from_ne_bytes(errno));
+                    Err(Error::new(format!("execve({:?})", program.path), errno))
+                }
+            }
+        }
+    }
+}
+
+fn become_program(program: &Program, stdin: &OwnedFd, output: &OwnedFd) -> Error {
+    let prepare = || -> Result<()> {
+        named(nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)), || "setpgid(0, 0)".into())?;
+        signal::reset()?;
+        for (standard, file) in terminal::standard().into_iter().zip([stdin, output, output]) {
+            terminal::replace(standard, file)?;
+        }
+        if let Some(cwd) = program.cwd {
+            file::chdir_path(Path::new(OsStr::from_bytes(cwd.to_bytes())))?;
+        }
+        file::close_on_exec_from(3)
+    };
+    let path = Path::new(OsStr::from_bytes(program.path.to_bytes()));
+    let Err(error) = prepare().and_then(|()| -> Result<Infallible> {
+        Err(Error::new("execve", process::execute(path, program.args, program.env)))
+    });
+    error
 }
 
 fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
@@ -133,5 +186,36 @@ impl Drop for Attributes {
     fn drop(&mut self) {
         // SAFETY: initialised in `new`, destroyed once.
         unsafe { libc::posix_spawnattr_destroy(&raw mut self.0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::Exit;
+
+    #[test]
+    fn both_ways_start_a_program() {
+        let child = process::in_child(|| {
+            let null =
+                file::open(file::here(), "/dev/null", file::OFlag::O_RDWR, file::Mode::empty()).unwrap();
+            let args = ["sh", "-c", "exit $(pwd | wc -c)"].map(|word| CString::new(word).unwrap());
+            let env = [c"PATH=/usr/bin:/bin".to_owned()];
+            let (stdin, output) = (null.as_fd(), null.as_fd());
+            let mut program =
+                Program { path: c"/bin/sh", args: &args, env: &env, cwd: Some(c"/usr"), stdin, output };
+            let forked = |program: &Program| {
+                by_fork(program, &above_standard(program.stdin)?, &above_standard(program.output)?)
+            };
+            for start in [spawn, forked] {
+                assert_eq!(process::wait(start(&program).unwrap()).unwrap(), Exit::Code(5));
+            }
+            program.path = c"/nonexistent";
+            for start in [spawn, forked] {
+                assert_eq!(start(&program).unwrap_err().errno, Errno::ENOENT);
+            }
+            0
+        });
+        assert_eq!(process::wait(child).unwrap(), Exit::Code(0));
     }
 }
