@@ -179,9 +179,23 @@ impl Cgroup {
         let directory = &self.layout.directories()[index];
         let levels = self.layout.levels(directory);
         let root = &self.places[index].root;
-        let made = match directory.version {
-            Version::V1 => controllers::make_v1(root, directory, &levels).at(FIELD)?,
-            Version::V2 => controllers::make_v2(root, directory, &levels, limits)?,
+        let mut attempts = 1..=10;
+        let made = loop {
+            let made = match directory.version {
+                Version::V1 => controllers::make_v1(root, directory, &levels).at(FIELD),
+                Version::V2 => controllers::make_v2(root, directory, &levels, limits),
+            };
+            match made {
+                // A level above was there, and is gone: the container that had made it has left in between.
+                Err(Error::Apply { source, .. })
+                    if source.errno == Errno::ENOENT && attempts.next().is_some() =>
+                {
+                    for level in 1..=levels.existing {
+                        root.make(&levels, level).at(FIELD)?;
+                    }
+                }
+                made => break made?,
+            }
         };
         let leaf = root.open_beneath(levels.path()).at(FIELD)?;
         if made == Made::Before {
