@@ -22,7 +22,7 @@ use crate::create::protocol::{self, ChildEnd, Done, ParentEnd, Request};
 use crate::create::{self, Then};
 use crate::error::{At, Error};
 use crate::host::Host;
-use crate::rootfs;
+use crate::rootfs::{self, stage::Stage};
 use crate::sys::clone::{self, Birth, Fork};
 use crate::sys::process::{self, Pid};
 use crate::sys::{self, Errno, proc, signal, socket};
@@ -130,15 +130,24 @@ fn sources(plan: &Plan, host: &Host) -> Result<Sources, Error> {
     if !may_mount || !(shared || strangers) {
         return Ok(Sources::default());
     }
+    if !sys::mount::can_be_detached() {
+        if !shared {
+            // init opens them: what its users do not reach is refused.
+            return Ok(Sources::default());
+        }
+        let call =
+            "open_tree(2) or mount_setattr(2) is missing, and without them nothing propagates to the host";
+        return Err(sys::Error::new(call, Errno::ENOSYS)).at("linux.rootfsPropagation");
+    }
     let root = sys::mount::clone_tree(sys::file::here(), &plan.root.path, sys::mount::Reach::Tree)
         .at("root.path")?;
     let nothing = sys::mount::Attributes::default();
     let slave = sys::mount::MsFlags::MS_SLAVE;
-    rootfs::mount::change(&root, nothing, slave, sys::mount::Reach::Tree).at("root.path")?;
+    rootfs::attributes::change(&root, nothing, slave, sys::mount::Reach::Tree).at("root.path")?;
     let mounts = plan
         .mounts
         .iter()
-        .map(|mount| rootfs::mount::open_source(mount, !shared))
+        .map(|mount| rootfs::mount::open_source(&Stage::Detached, mount, !shared))
         .collect::<Result<_, _>>()?;
     Ok(Sources { root: Some(root), mounts })
 }

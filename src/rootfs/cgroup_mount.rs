@@ -8,8 +8,9 @@ use crate::cgroup::layout::{Directory, Layout};
 use crate::config::linux::namespaces::{Kind, Namespaces};
 use crate::config::mounts::Mount;
 use crate::error::{At, Error};
-use crate::rootfs::mount::change;
+use crate::rootfs::attributes::change;
 use crate::rootfs::resolve::{Leaf, Tree};
+use crate::rootfs::stage::Stage;
 use crate::sys::file::{self, OFlag};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno};
@@ -22,41 +23,43 @@ pub fn mount(tree: &Tree, mount: &Mount, namespaces: &Namespaces, layout: &Layou
     let directories = layout.directories();
     match directories.iter().find(|directory| directory.version == Version::V2) {
         Some(v2) if directories.len() == 1 => {
-            one(mount, &target, v2, own_namespace, layout).at(mount.field.clone())
+            one(tree, mount, &target, v2, own_namespace, layout).at(mount.field.clone())
         }
         _ => all(tree, mount, &target, own_namespace, layout).at(mount.field.clone()),
     }
 }
 
 fn one(
+    tree: &Tree,
     mount: &Mount,
     target: &OwnedFd,
     directory: &Directory,
     own: bool,
     layout: &Layout,
 ) -> sys::Result<()> {
-    let detached = detached(directory, own, layout)?;
-    set(&detached, mount.options.attributes)?;
-    mount::attach(&detached, target, &mount.destination)?;
-    propagate(&detached, mount)
+    let staged = staged(tree.stage(), directory, own, layout)?;
+    set(&staged, mount.options.attributes)?;
+    tree.stage().attach(&staged, target, &mount.destination)?;
+    propagate(&staged, mount)
 }
 
 /// A tmpfs with a directory for each hierarchy, and a link for each controller of one that has several.
 fn all(tree: &Tree, mount: &Mount, target: &OwnedFd, own: bool, layout: &Layout) -> sys::Result<()> {
     let attributes = mount::NOSUID | mount::NODEV | mount::NOEXEC;
-    let top = mount::new_filesystem("tmpfs", "tmpfs", &[("mode", Some("755"))], attributes)?;
-    mount::attach(&top, target, &mount.destination)?;
+    let stage = tree.stage();
+    let top = stage.new_filesystem("tmpfs", "tmpfs", &[("mode", Some("755"))], attributes)?;
+    stage.attach(&top, target, &mount.destination)?;
     for directory in layout.directories() {
         let name = name(directory);
         file::mkdir(&top, &name, 0o755)?;
         let place = file::open_path(&top, &name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
-        let detached = match detached(directory, own, layout) {
+        let staged = match staged(stage, directory, own, layout) {
             // The container's own directory may be missing where it could not be made: then there is nothing to show.
             Err(sys::Error { errno: Errno::ENOENT, .. }) => continue,
-            detached => detached?,
+            staged => staged?,
         };
-        set(&detached, mount.options.attributes)?;
-        mount::attach(&detached, &place, Path::new(&name))?;
+        set(&staged, mount.options.attributes)?;
+        stage.attach(&staged, &place, Path::new(&name))?;
         for controller in directory
             .controllers
             .iter()
@@ -65,7 +68,6 @@ fn all(tree: &Tree, mount: &Mount, target: &OwnedFd, own: bool, layout: &Layout)
             file::symlink(&name, &top, controller)?;
         }
     }
-    let _resolved_through_the_tree = tree;
     let readonly = Attributes { set: mount.options.attributes.set & mount::RDONLY, clear: 0 };
     set(&top, readonly)?;
     propagate(&top, mount)
@@ -76,16 +78,21 @@ fn name(directory: &Directory) -> String {
     directory.mount_point.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn detached(directory: &Directory, own_namespace: bool, layout: &Layout) -> sys::Result<OwnedFd> {
-    let bound = || mount::clone_tree(file::here(), layout.host_path(directory), Reach::One);
+fn staged(
+    stage: &Stage,
+    directory: &Directory,
+    own_namespace: bool,
+    layout: &Layout,
+) -> sys::Result<OwnedFd> {
+    let bound = || stage.copy(file::here(), layout.host_path(directory), Reach::One);
     if !own_namespace {
         return bound();
     }
     let new = match directory.version {
-        Version::V2 => mount::new_filesystem("cgroup2", "cgroup", &[], 0),
+        Version::V2 => stage.new_filesystem("cgroup2", "cgroup", &[], 0),
         Version::V1 => {
             let controllers: Vec<_> = directory.controllers.iter().map(|name| parameter(name)).collect();
-            mount::new_filesystem("cgroup", "cgroup", &controllers, 0)
+            stage.new_filesystem("cgroup", "cgroup", &controllers, 0)
         }
     };
     match new {

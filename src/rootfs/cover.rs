@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::linux::covered_paths::CoveredPaths;
 use crate::error::{At, Error};
+use crate::rootfs::attributes::change;
 use crate::rootfs::resolve::Tree;
 use crate::sys::file::{self, OFlag, SFlag};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
@@ -25,11 +26,11 @@ pub fn mask(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
             if is_directory { (&mut empty, empty_directory) } else { (&mut null, null_device) };
         let cover = match shared {
             // An attached mount can be copied on every kernel, a detached one only since Linux 6.15.
-            Some(attached) => mount::clone_tree(attached, "", Reach::One),
+            Some(attached) => tree.stage().copy(attached, "", Reach::One),
             None => first(tree),
         };
         let cover = cover.at(field.clone())?;
-        mount::attach(&cover, &target, path).at(field.clone())?;
+        tree.stage().attach(&cover, &target, path).at(field.clone())?;
         if shared.is_none() {
             *shared = Some(cover);
         }
@@ -37,17 +38,17 @@ pub fn mask(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
     Ok(())
 }
 
-fn empty_directory(_: &Tree) -> sys::Result<OwnedFd> {
+fn empty_directory(tree: &Tree) -> sys::Result<OwnedFd> {
     let attributes = mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC;
     let parameters = [("nr_inodes", Some("2")), ("size", Some("4k")), ("mode", Some("755")), ("ro", None)];
-    mount::new_filesystem("tmpfs", "tmpfs", &parameters, attributes)
+    tree.stage().new_filesystem("tmpfs", "tmpfs", &parameters, attributes)
 }
 
 fn null_device(tree: &Tree) -> sys::Result<OwnedFd> {
     let path = Path::new("/dev/null");
     let own = tree.open(path, OFlag::O_NOFOLLOW).and_then(checked_null);
     let null = own.or_else(|_| checked_null(file::open_path(file::here(), path, OFlag::O_NOFOLLOW)?))?;
-    mount::clone_tree(&null, "", Reach::One)
+    tree.stage().copy(&null, "", Reach::One)
 }
 
 fn checked_null(file: OwnedFd) -> sys::Result<OwnedFd> {
@@ -66,18 +67,9 @@ pub fn make_readonly(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
         let Some(target) = existing(tree, path).at(field.clone())? else { continue };
         let readonly = Attributes { set: mount::RDONLY, clear: 0 };
         let again = || -> sys::Result<()> {
-            let copy = mount::clone_tree(&target, "", Reach::Tree)?;
-            match mount::set_attributes(&copy, readonly, MsFlags::empty(), Reach::One) {
-                // Before Linux 5.12: after the attachment.
-                Err(sys::Error { errno: Errno::ENOSYS, .. }) => {
-                    mount::attach(&copy, &target, path)?;
-                    super::mount::change(&copy, readonly, MsFlags::empty(), Reach::One)
-                }
-                set => {
-                    set?;
-                    mount::attach(&copy, &target, path)
-                }
-            }
+            let copy = tree.stage().copy(&target, "", Reach::Tree)?;
+            change(&copy, readonly, MsFlags::empty(), Reach::One)?;
+            tree.stage().attach(&copy, &target, path)
         };
         again().at(field.clone())?;
     }

@@ -7,7 +7,7 @@ use crate::config::linux::devices::{Device, Devices};
 use crate::error::{At, Error};
 use crate::rootfs::resolve::{Leaf, Tree};
 use crate::sys::file::{self, OFlag};
-use crate::sys::mount::{self, Reach};
+use crate::sys::mount::Reach;
 use crate::sys::{self, Errno};
 
 /// How a node comes to be.
@@ -59,7 +59,7 @@ fn node(directory: &OwnedFd, device: &Device) -> sys::Result<()> {
 }
 
 fn bind(tree: &Tree, device: &Device) -> sys::Result<()> {
-    let host = mount::clone_tree(file::here(), &device.path, Reach::One)?;
+    let host = tree.stage().copy(file::here(), &device.path, Reach::One)?;
     let found = file::stat(&host)?;
     if file::kind(&found) != device.kind || found.st_rdev != device.number {
         return Err(sys::Error::new(
@@ -68,5 +68,5 @@ fn bind(tree: &Tree, device: &Device) -> sys::Result<()> {
         ));
     }
     let target = tree.make(&device.path, Leaf::File)?;
-    mount::attach(&host, &target, &device.path)
+    tree.stage().attach(&host, &target, &device.path)
 }

@@ -4,6 +4,7 @@
 //! A function that needs the host's file system takes [`Rootfs`], one that runs when it is gone takes [`ContainerRoot`].
 
 pub mod accounts;
+pub mod attributes;
 pub mod cgroup_mount;
 pub mod copy_up;
 pub mod cover;
@@ -12,6 +13,7 @@ pub mod links;
 pub mod mount;
 pub mod procfs;
 pub mod resolve;
+pub mod stage;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use crate::config::linux::rootfs_propagation::Propagation;
 use crate::config::root::Root;
 use crate::error::{At, Error};
 use crate::rootfs::resolve::Tree;
+use crate::rootfs::stage::Stage;
 use crate::sys::file::{self, OFlag, SFlag};
 use crate::sys::mount::{self as sys_mount, Attributes, MntFlags, MsFlags, Reach};
 use crate::sys::{self, Errno};
@@ -81,15 +84,23 @@ impl Rootfs {
         };
         let field = "linux.rootfsPropagation";
         sys_mount::propagate(Path::new("/"), kind | MsFlags::MS_REC).at(field)?;
-        let source = match source {
-            Some(source) => source,
-            None => sys_mount::clone_tree(file::here(), &root.path, Reach::Tree).at("root.path")?,
+        let place = file::open_path(file::here(), &root.path, OFlag::O_DIRECTORY);
+        let (copy, place, stage) = match (source, place) {
+            (Some(source), Ok(place)) => (source, place, Stage::Detached),
+            // A user who does not reach it has it on "/".
+            (Some(source), Err(_)) => {
+                let top = file::open_path(file::here(), "/", OFlag::O_DIRECTORY).at("root.path")?;
+                (source, top, Stage::Detached)
+            }
+            (None, place) => {
+                let place = place.at("root.path")?;
+                let (stage, copy) = Stage::open(&root.path, &place).at("root.path")?;
+                (copy, place, stage)
+            }
         };
-        // On top of itself: hooks look for the container's mounts there. A user who does not reach it has it on "/".
-        let place = file::open_path(file::here(), &root.path, OFlag::O_DIRECTORY)
-            .or_else(|_| file::open_path(file::here(), "/", OFlag::O_DIRECTORY));
-        sys_mount::attach(&source, place.at("root.path")?, &root.path).at("root.path")?;
-        Ok(Self { tree: Tree::new(source), enter })
+        // On top of itself: hooks look for the container's mounts there.
+        stage.attach(&copy, place, &root.path).at("root.path")?;
+        Ok(Self { tree: Tree::with_stage(copy, stage), enter })
     }
 
     /// The container's root, to resolve paths in.
@@ -100,7 +111,7 @@ impl Rootfs {
     /// Make the container's root read-only: after everything that had to be made in it.
     pub fn make_readonly(&self) -> Result<(), Error> {
         let readonly = Attributes { set: sys_mount::RDONLY, clear: 0 };
-        mount::change(&self.tree, readonly, MsFlags::empty(), Reach::One).at("root.readonly")
+        attributes::change(&self.tree, readonly, MsFlags::empty(), Reach::One).at("root.readonly")
     }
 
     /// Leave the host's file system: after this, host paths do not resolve.
@@ -164,7 +175,8 @@ pub fn open_terminal(rootfs: &Rootfs, size: Option<Size>, uid: u32) -> Result<Te
     let devpts = rootfs.tree().open(Path::new("/dev/pts"), OFlag::O_DIRECTORY).at(field)?;
     let terminal = Terminal::open(&devpts, size)?;
     terminal.give_to(uid)?;
-    let console = sys_mount::clone_tree(&terminal.slave, "", Reach::One).at(field)?;
+    let stage = rootfs.tree().stage();
+    let console = stage.copy(&terminal.slave, "", Reach::One).at(field)?;
     // The image's own may be a link: to a file of the host, once (CVE-2026-88264 in crun).
     let (dev, name) = rootfs.tree().make_parent(Path::new("/dev/console")).at(field)?;
     match file::mknod(&dev, name, SFlag::S_IFREG, 0o600, 0) {
@@ -172,6 +184,6 @@ pub fn open_terminal(rootfs: &Rootfs, size: Option<Size>, uid: u32) -> Result<Te
         Err(error) => return Err(error).at("/dev/console"),
     }
     let target = file::open_path(&dev, name, OFlag::O_NOFOLLOW).at("/dev/console")?;
-    sys_mount::attach(&console, &target, Path::new("/dev/console")).at("/dev/console")?;
+    stage.attach(&console, &target, Path::new("/dev/console")).at("/dev/console")?;
     Ok(terminal)
 }

@@ -9,12 +9,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::config::path::clean;
+use crate::rootfs::stage::Stage;
 use crate::sys::file::{self, Mode, OFlag, ResolveFlag, SFlag};
 use crate::sys::{self, Errno};
 
 /// A directory that is the root of all paths below it.
 #[derive(Debug)]
-pub struct Tree(OwnedFd);
+pub struct Tree {
+    root: OwnedFd,
+    stage: Stage,
+}
 
 /// What to make where nothing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +35,29 @@ const MOST_LINKS: u32 = 40;
 impl Tree {
     /// The tree below this directory.
     pub fn new(root: OwnedFd) -> Self {
-        Self(root)
+        Self::with_stage(root, Stage::Detached)
+    }
+
+    /// The same, with another place to make mounts for it.
+    pub fn with_stage(root: OwnedFd, stage: Stage) -> Self {
+        Self { root, stage }
+    }
+
+    /// Where mounts are made before they are put into the tree.
+    pub fn stage(&self) -> &Stage {
+        &self.stage
     }
 
     /// A handle on what the path names; links are followed inside the tree, the magic links of procfs are not.
     pub fn open(&self, path: &Path, flags: OFlag) -> sys::Result<OwnedFd> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        file::openat2(&self.0, path, flags | OFlag::O_PATH, Mode::empty(), resolve)
+        file::openat2(&self.root, path, flags | OFlag::O_PATH, Mode::empty(), resolve)
     }
 
     /// The same, for reading.
     pub fn open_for_reading(&self, path: &Path, flags: OFlag) -> sys::Result<OwnedFd> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        file::openat2(&self.0, path, flags | OFlag::O_RDONLY, Mode::empty(), resolve)
+        file::openat2(&self.root, path, flags | OFlag::O_RDONLY, Mode::empty(), resolve)
     }
 
     /// A handle on a directory that is reached without any link: `ELOOP` otherwise. It is made if it is missing.
@@ -52,11 +66,11 @@ impl Tree {
             | ResolveFlag::RESOLVE_NO_MAGICLINKS
             | ResolveFlag::RESOLVE_NO_SYMLINKS;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let opened = file::openat2(&self.0, path, flags, Mode::empty(), resolve);
+        let opened = file::openat2(&self.root, path, flags, Mode::empty(), resolve);
         match (opened, path.parent(), path.file_name()) {
             (Err(sys::Error { errno: Errno::ENOENT, .. }), Some(parent), Some(name)) => {
                 file::mkdir(self.make_without_links(parent)?, name, 0o755)?;
-                file::openat2(&self.0, path, flags, Mode::empty(), resolve)
+                file::openat2(&self.root, path, flags, Mode::empty(), resolve)
             }
             (opened, ..) => opened,
         }
@@ -112,6 +126,6 @@ fn follow(parent: &OwnedFd, parent_path: &Path, name: &OsStr) -> sys::Result<Pat
 
 impl AsFd for Tree {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 }
