@@ -15,3 +15,4 @@ pub mod sockets;
 pub mod suite;
 pub mod sys;
 pub mod trial;
+pub mod without;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
@@ -19,12 +20,14 @@ use crate::host::Host;
 use crate::report::Report;
 use crate::trial::Trial;
 use crate::verdict::{Stop, Verdict};
+use crate::without::{self, Without};
 use crate::{call, cgroup, leftovers, suite};
 
 /// The user of the cases for ordinary users, where the runner is root.
 const NOBODY: u32 = 65534;
 const TIME_LIMIT: Duration = Duration::from_secs(20);
-const USAGE: &str = "usage: spec-tests --runtime PATH [--jobs N] [--list] [FILTER…]";
+const USAGE: &str =
+    "usage: spec-tests --runtime PATH [--jobs N] [--list] [--without CALLS [--errno ENOSYS|EPERM]] [FILTER…]";
 
 #[derive(Default)]
 struct Options {
@@ -32,6 +35,8 @@ struct Options {
     jobs: Option<usize>,
     list: bool,
     one: Option<(PathBuf, String)>,
+    without: Option<String>,
+    errno: Option<String>,
     filters: Vec<String>,
 }
 
@@ -46,6 +51,8 @@ impl Options {
                 "--jobs" => options.jobs = Some(next(&mut words)?.parse().map_err(|_| USAGE.to_owned())?),
                 "--list" => options.list = true,
                 "--one" => options.one = Some((next(&mut words)?.into(), next(&mut words)?)),
+                "--without" => options.without = Some(next(&mut words)?),
+                "--errno" => options.errno = Some(next(&mut words)?),
                 flag if flag.starts_with('-') => return Err(USAGE.to_owned()),
                 _ => options.filters.push(word),
             }
@@ -80,7 +87,11 @@ pub fn run(arguments: Vec<String>) -> Result<ExitCode, String> {
     let cases: Vec<Case> = suite::all().into_iter().filter(|case| options.wants(case) && may(case)).collect();
     let jobs =
         options.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let all_well = Run::new(runtime).cases(&cases, jobs);
+    let without = options
+        .without
+        .clone()
+        .map(|list| Without { list, errno: options.errno.clone().unwrap_or_else(|| "ENOSYS".to_owned()) });
+    let all_well = Run::new(runtime, without)?.cases(&cases, jobs);
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -157,12 +168,21 @@ struct Run {
     host: Host,
     work: PathBuf,
     processes: Mutex<BTreeSet<i32>>,
+    without: Vec<&'static str>,
 }
 
 impl Run {
-    fn new(runtime: PathBuf) -> Self {
+    fn new(runtime: PathBuf, without: Option<Without>) -> Result<Self, String> {
         let work = std::env::temp_dir().join(format!("spec-tests-{}", std::process::id()));
-        Self { host: Host::read(&runtime), runtime, work, processes: Mutex::default() }
+        let (runtime, names) = match without {
+            Some(without) => {
+                let wrapped = wrap(&runtime, &without, &work);
+                (wrapped.map_err(|error| format!("{}: {error}", work.display()))?, without.names()?)
+            }
+            None => (runtime, Vec::new()),
+        };
+        let host = Host::read(&runtime);
+        Ok(Self { host, runtime, work, processes: Mutex::default(), without: names })
     }
 
     fn cases(&self, cases: &[Case], jobs: usize) -> bool {
@@ -199,7 +219,7 @@ impl Run {
             id.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_".contains(*letter)).collect();
         let id = format!("{}-{number}", id.chars().take(60).collect::<String>());
         let work = self.work.join(&id);
-        let verdict = self.in_process(&case.name, &work, &id);
+        let verdict = self.permit(&case.name, self.in_process(&case.name, &work, &id));
         let diagnostics =
             vec![format!("{}: {}", case.origin, case.sentence), call::text(&work.join("trace"))];
         self.clear(&work, &id);
@@ -230,6 +250,17 @@ impl Run {
         }
     }
 
+    /// What cannot be done without a call is refused.
+    fn permit(&self, name: &str, verdict: Verdict) -> Verdict {
+        match verdict {
+            Err(Stop::Failed(text)) => match without::is_permitted_refusal(&self.without, name, &text) {
+                Some(call) => Err(Stop::Skipped(format!("refused for want of {call}"))),
+                None => Err(Stop::Failed(text)),
+            },
+            verdict => verdict,
+        }
+    }
+
     /// Leave nothing, whatever the case did.
     fn clear(&self, work: &Path, id: &str) {
         cgroup::clear(&cgroup::named(&self.host.hierarchies, id));
@@ -237,6 +268,17 @@ impl Run {
         cgroup::clear(&cgroup::named(&self.host.hierarchies, id));
         fs::remove_dir_all(work).ok();
     }
+}
+
+/// A program that is the runtime without some calls.
+fn wrap(runtime: &Path, without: &Without, work: &Path) -> io::Result<PathBuf> {
+    let tool = std::env::current_exe()?.with_file_name("without-calls");
+    let path = work.join("runtime");
+    fs::create_dir_all(work)?;
+    let words = format!("{} {} {}", tool.display(), without.list, without.errno);
+    fs::write(&path, format!("#!/bin/sh\nexec {words} {} \"$@\"\n", runtime.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
 }
 
 fn ends_in_time(child: &mut Child) -> Verdict<bool> {

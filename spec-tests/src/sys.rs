@@ -103,3 +103,33 @@ pub fn own(number: i32) -> std::os::fd::OwnedFd {
     // SAFETY: the number comes from an SCM_RIGHTS message of this moment, so nobody else owns it.
     unsafe { std::os::fd::FromRawFd::from_raw_fd(number) }
 }
+
+/// One instruction of classic BPF, `struct sock_filter`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Instruction {
+    /// What to do.
+    pub code: u16,
+    /// How many instructions to skip where a comparison holds.
+    pub jump_true: u8,
+    /// How many instructions to skip where it does not.
+    pub jump_false: u8,
+    /// The operand.
+    pub operand: u32,
+}
+
+/// Load a seccomp filter, for good. Root needs no `no_new_privs` for it, which would show in the cases.
+pub fn load_filter(program: &[Instruction]) -> Result<(), Errno> {
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: the kernel reads as many instructions as it is told, and Instruction has the layout of sock_filter.
+    unsafe {
+        if libc::geteuid() != 0 {
+            Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        }
+        let result = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter);
+        Errno::result(result).map(drop)
+    }
+}
