@@ -37,6 +37,26 @@ impl Cgroup {
         thaw(version, leaf).map_err(|error| Error::message(format!("cannot thaw the container: {error}")))
     }
 
+    /// Let processes die that `SIGKILL` was sent to, if they are frozen. v1 holds even those, and nothing here can let
+    /// them go when it is a cgroup above that is frozen.
+    pub fn let_die(&self) -> Result<(), Error> {
+        let Ok((version, leaf)) = self.freezer() else { return Ok(()) };
+        let thawed = match version {
+            Version::V1 => file::write_value(leaf, V1_STATE, "THAWED"),
+            // Without waiting: as long as a cgroup above is frozen, this one is too.
+            Version::V2 => file::write_value(leaf, V2_STATE, "0"),
+        };
+        thawed.map_err(|error| Error::message(format!("cannot thaw the container: {error}")))?;
+        let held = version == Version::V1
+            && file::read_text(leaf, "freezer.parent_freezing").is_ok_and(|text| text.trim() == "1");
+        let pids = if held { self.pids()? } else { vec![] };
+        if pids.is_empty() {
+            return Ok(());
+        }
+        let text = format!("the processes {pids:?} cannot die: a cgroup above the container's is frozen");
+        Err(Error::message(text))
+    }
+
     /// Whether it is frozen; not where there is nothing to freeze it with.
     pub fn is_frozen(&self) -> bool {
         self.freezer().is_ok_and(|(version, leaf)| is_frozen(version, leaf))

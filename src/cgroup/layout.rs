@@ -20,6 +20,9 @@ use crate::host::Host;
 pub struct Layout {
     /// The path below each directory's base.
     path: PathBuf,
+    /// What tells it from a cgroup that is made in its place some day.
+    #[serde(default)]
+    mark: String,
     /// What to do without the permission to make it.
     #[serde(default, skip_serializing_if = "Need::is_required")]
     need: Need,
@@ -116,12 +119,18 @@ impl Layout {
             .map(|tree| Directory::new(Version::V2, tree, path.base_in_v2(tree)));
         let asked = *path != CgroupsPath::Default || resources.has_limits();
         let need = if host.rootless && !asked { Need::Optional } else { Need::Required };
-        Self { path: path.path(id), need, directories: v1.chain(v2).collect() }
+        let mark = format!("{id} {}", crate::time::rfc3339_now());
+        Self { path: path.path(id), mark, need, directories: v1.chain(v2).collect() }
     }
 
     /// The directories, one per tree.
     pub fn directories(&self) -> &[Directory] {
         &self.directories
+    }
+
+    /// What marks its directory.
+    pub fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// What to do without the permission to make it.

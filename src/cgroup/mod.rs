@@ -29,6 +29,7 @@ mod device_rules;
 mod freezer;
 pub mod hierarchy;
 pub mod layout;
+mod mark;
 mod out_of_memory;
 mod processes;
 pub mod stats;
@@ -82,6 +83,7 @@ impl Survey {
                 result => result?,
             }
         }
+        cgroup.mark();
         cgroup.apply(resources)?;
         cgroup.restrict_devices(&resources.devices)?;
         Ok(cgroup)
@@ -222,7 +224,9 @@ impl Cgroup {
                     Ok(()) => {}
                     Err(error) if error.errno == Errno::EBUSY && began.elapsed() < limit => still.push(index),
                     Err(error) => {
-                        failures.push(format!("{}: {error}", self.layout.host_path(directory).display()))
+                        let left = self.left(index);
+                        failures
+                            .push(format!("{}: {error}{left}", self.layout.host_path(directory).display()));
                     }
                 }
             }
@@ -241,6 +245,16 @@ impl Cgroup {
                 let text = format!("cannot remove the cgroup {first}; and {} more", more.len());
                 Err(Error::message(text))
             }
+        }
+    }
+
+    /// Who is in the way of removing a directory, for a person to look at.
+    fn left(&self, index: usize) -> String {
+        let levels = self.layout.levels(&self.layout.directories()[index]);
+        let leaf = self.places[index].root.open_beneath(levels.path());
+        match leaf.and_then(|leaf| processes::below(&leaf)) {
+            Ok(pids) if !pids.is_empty() => format!(": it has the processes {pids:?}"),
+            _ => String::new(),
         }
     }
 

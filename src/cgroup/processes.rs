@@ -115,11 +115,7 @@ impl Cgroup {
 
     /// The processes in it and in the sub-cgroups that they have made, in this process's pid namespace.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        let leaf = match self.with_controller("freezer") {
-            Some((_, leaf)) => Some(leaf),
-            None => self.v2().or_else(|| self.places.iter().find_map(|place| place.leaf.as_ref())),
-        };
-        leaf.map_or(Ok(vec![]), |leaf| below(leaf).at(FIELD))
+        self.killed().map_or(Ok(vec![]), |leaf| below(leaf).at(FIELD))
     }
 
     /// Send a signal to all processes in it. It is frozen meanwhile, so that none is forked behind our back, and frozen
@@ -138,7 +134,9 @@ impl Cgroup {
         let was_frozen = self.is_frozen();
         let frozen = was_frozen || self.freeze().is_ok();
         let result = self.signal_each(signal, if frozen { Forks::Stopped } else { Forks::GoOn });
-        if frozen && (!was_frozen || signal == libc::SIGKILL) {
+        if frozen && signal == libc::SIGKILL {
+            self.let_die()?;
+        } else if frozen && !was_frozen {
             self.thaw()?;
         }
         result

@@ -14,7 +14,14 @@ pub fn run(global: &Global, command: &Kill) -> Result<(), Error> {
     let container = Container::load(id, dir)?;
     if command.all {
         // What is left behind by an init that shared its pid namespace is killed like this: no init is needed.
-        return Cgroup::open(container.state.cgroup.clone())?.kill_all(signal);
+        let cgroup = Cgroup::open(container.state.cgroup.clone())?;
+        if cgroup.is_anothers() {
+            return Err(Error::message(format!(
+                "container {}: container not running: its cgroup is another's by now",
+                container.id
+            )));
+        }
+        return cgroup.kill_all(signal);
     }
     let status = container.allow(Operation::Kill)?;
     if !container.signal(signal)? {
@@ -34,7 +41,7 @@ fn finish(container: &Container, status: Status) -> Result<(), Error> {
     if !container.state.own_pid_namespace {
         cgroup.kill_all(libc::SIGKILL)?;
     }
-    if status == Status::Paused { cgroup.thaw() } else { Ok(()) }
+    if status == Status::Paused { cgroup.let_die() } else { Ok(()) }
 }
 
 /// The names of `signal(7)`.

@@ -17,8 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn kill(container: &Container) -> Result<(), Error> {
     let cgroup = Cgroup::open(container.state.cgroup.clone())?;
     container.signal(libc::SIGKILL)?;
+    if cgroup.is_anothers() {
+        return Ok(());
+    }
     if cgroup.is_frozen() {
-        cgroup.thaw()?;
+        cgroup.let_die()?;
     }
     let deadline = Instant::now() + PATIENCE;
     if let Some(init) = &container.init {
@@ -65,7 +68,12 @@ fn wait_for_death(init: &Init, deadline: Instant) -> Result<(), Error> {
 /// Remove the cgroup and the state directory, and run the hooks of the end. The directory goes last, so that as long as
 /// something is left of the container, a command can find it.
 pub fn remove(container: &Container) -> Result<(), Error> {
-    Cgroup::open(container.state.cgroup.clone())?.delete()?;
+    let cgroup = Cgroup::open(container.state.cgroup.clone())?;
+    if cgroup.is_anothers() {
+        crate::log::warn(&format!("container {}: its cgroup is another's by now, and stays", container.id));
+    } else {
+        cgroup.delete()?;
+    }
     run_poststop(&container.state);
     container.dir.remove()
 }

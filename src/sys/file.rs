@@ -207,6 +207,27 @@ pub fn fchown(file: impl AsFd, uid: u32) -> Result<()> {
     named(result, || format!("fchown({uid})"))
 }
 
+/// `fsetxattr(2)`.
+#[expect(unsafe_code, reason = "not in nix")]
+pub fn set_xattr(file: impl AsFd, name: &std::ffi::CStr, value: &[u8]) -> Result<()> {
+    let number = file.as_fd().as_raw_fd();
+    // SAFETY: the name ends with a NUL, the value has its length.
+    let result = unsafe { libc::fsetxattr(number, name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    super::checked(result.into(), || format!("fsetxattr({number}, {name:?})")).map(drop)
+}
+
+/// `fgetxattr(2)`, up to 512 bytes.
+#[expect(unsafe_code, reason = "not in nix")]
+pub fn xattr(file: impl AsFd, name: &std::ffi::CStr) -> Result<Vec<u8>> {
+    let number = file.as_fd().as_raw_fd();
+    let mut value = vec![0_u8; 512];
+    // SAFETY: the name ends with a NUL, the buffer is as long as it says.
+    let length = unsafe { libc::fgetxattr(number, name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    let length = super::checked(length as i64, || format!("fgetxattr({number}, {name:?})"))?;
+    value.truncate(length as usize);
+    Ok(value)
+}
+
 /// Close every descriptor from 3 on that is not among these: `close_range(2)`, or one by one before Linux 5.9. `procfs` is
 /// the runtime's own: in the container's, an image could have put something that shows fewer of them.
 pub fn close_all_but(procfs: impl AsFd, kept: &[i32]) -> Result<()> {

@@ -10,6 +10,7 @@ mod config_errors;
 mod delete;
 mod device_rules;
 mod devices;
+mod ends;
 mod events;
 mod exec;
 mod exec_process;
@@ -82,6 +83,7 @@ fn every() -> Vec<Case> {
         state::cases(),
         kill::cases(),
         delete::cases(),
+        ends::cases(),
         features::cases(),
         root::cases(),
         mounts::cases(),

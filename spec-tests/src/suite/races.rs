@@ -61,7 +61,7 @@ fn all_at_once(t: &Trial, arguments: &[&str]) -> Verdict<Vec<i32>> {
     Ok(codes)
 }
 
-/// Kill the call after each of some times, spread over its length.
+/// Kill the call at random moments, a little beyond its length.
 fn killed_at(t: &mut Trial, verb: &[&str]) -> Verdict {
     t.probe(&["quiet", "hang"]).write_config()?;
     let (bundle, id) = (t.bundle().display().to_string(), t.id.clone());
@@ -70,9 +70,9 @@ fn killed_at(t: &mut Trial, verb: &[&str]) -> Verdict {
     silent(t.command(&arguments))?.wait()?;
     let whole = begin.elapsed();
     t.finish()?;
-    for step in 0..20_u32 {
+    for _ in 0..40 {
         let mut child = silent(t.command(&arguments))?;
-        std::thread::sleep(whole * step / 18);
+        std::thread::sleep(whole.mul_f64(1.2 * random()));
         child.kill()?;
         child.wait()?;
         // What the call had just started may still be on its way out.
@@ -80,4 +80,13 @@ fn killed_at(t: &mut Trial, verb: &[&str]) -> Verdict {
         t.finish()?;
     }
     Ok(())
+}
+
+/// From 0 to 1.
+fn random() -> f64 {
+    use std::hash::{BuildHasher, Hasher};
+    let number = std::hash::RandomState::new().build_hasher().finish();
+    #[expect(clippy::cast_precision_loss, reason = "a moment, not a key")]
+    let fraction = (number >> 11) as f64 / (1_u64 << 53) as f64;
+    fraction
 }
