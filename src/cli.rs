@@ -40,12 +40,29 @@ pub struct Global {
     /// Make the container's cgroup a scope of systemd
     #[arg(long)]
     pub systemd_cgroup: bool,
+    /// Who makes the container's cgroup; without one the container is where its caller is, and has no limits
+    #[arg(long, value_name = "WHO", default_value = "cgroupfs", hide_default_value = true)]
+    pub cgroup_manager: CgroupManager,
+    /// Accepted for older callers of runc
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub criu: Option<PathBuf>,
     /// Ignore what a user without privileges may not do with cgroups: auto, true or false
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
     pub rootless: Rootless,
     /// Print the version
     #[arg(long, short = 'v')]
     pub version: bool,
+}
+
+/// `--cgroup-manager`, as crun has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    /// We.
+    Cgroupfs,
+    /// systemd, as with --systemd-cgroup.
+    Systemd,
+    /// Nobody.
+    Disabled,
 }
 
 /// `--rootless`
@@ -433,8 +450,10 @@ pub fn normalize(argv: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 /// The flags whose value may be the next word: those before the verb, and those of `exec` and `ps`.
-const VALUED: [&str; 24] = [
+const VALUED: [&str; 26] = [
     "--root",
+    "--cgroup-manager",
+    "--criu",
     "--log",
     "--log-format",
     "--rootless",

@@ -32,6 +32,15 @@ pub fn limit(resource: u32) -> Option<(u64, u64)> {
     (result == 0).then_some((limit.rlim_cur, limit.rlim_max))
 }
 
+/// The flags of the mount that a file is on, `statvfs(3)`.
+pub fn mount_flags(descriptor: i32) -> u64 {
+    // SAFETY: all of statvfs may be zero.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live `statvfs` that the C library fills.
+    unsafe { libc::fstatvfs(descriptor, &raw mut found) };
+    found.f_flag
+}
+
 /// Rows and columns of the terminal behind a descriptor; `None` if it is no terminal.
 pub fn window_size(descriptor: i32) -> Option<(u16, u16)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

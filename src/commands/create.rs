@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
-use crate::cli::{Create, Global, New};
+use crate::cgroup::hierarchy::Hierarchy;
+use crate::cli::{self, CgroupManager, Create, Global};
 use crate::commands::inherit::Inherited;
 use crate::commands::{print, runtime_root};
-use crate::config::Plan;
+use crate::config::{self, Plan};
 use crate::container::destroy::run_poststop;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
+use crate::container::notify_socket::{self, NotifySocket};
 use crate::create::parent::{self, Created, Order};
 use crate::create::{Request, Then};
 use crate::error::{At, Error};
@@ -21,7 +23,7 @@ use crate::terminal;
 /// `create`
 pub fn run(global: &Global, command: &Create, inherited: Inherited) -> Result<(), Error> {
     let (id, bundle) = named(&command.id, command.directory.as_deref(), command.new.bundle.as_deref())?;
-    let (mut created, mut dir) =
+    let New { mut created, mut dir, .. } =
         create(global, &command.new, (&id, &bundle), inherited, Then::WaitAtTheGate)?;
     // Last of all: callers wait for it.
     let written = write_pid_file(command.new.pid_file.as_deref(), created.init.pid);
@@ -56,16 +58,30 @@ pub fn named(
     Ok((ContainerId::parse(name)?, directory.clone()))
 }
 
+/// A new container.
+pub struct New {
+    /// Its init.
+    pub created: Created,
+    /// Its state directory, which is still to be kept.
+    pub dir: Dir,
+    /// Where its program says that it is ready, if it runs already and somebody waits for that.
+    pub notify_socket: Option<NotifySocket>,
+}
+
 /// What `create` and `run` do alike: read, judge, make. The state directory is still to be kept.
 pub fn create(
     global: &Global,
-    new: &New,
+    new: &cli::New,
     (id, bundle): (&ContainerId, &Path),
     inherited: Inherited,
     then: Then,
-) -> Result<(Created, Dir), Error> {
+) -> Result<New, Error> {
     let mut bundle = Bundle::open(bundle)?;
-    let host = Host::read(global.rootless)?;
+    let mut host = Host::read(global.rootless)?;
+    if global.cgroup_manager == CgroupManager::Disabled {
+        host.hierarchy = Hierarchy::None;
+        config::forget_cgroup(&mut bundle.spec);
+    }
     let found = std::mem::take(&mut bundle.problems);
     let plan = Plan::new(&bundle.spec, &bundle.path, found, &host)?;
     let warnings =
@@ -73,12 +89,20 @@ pub fn create(
     warnings.for_each(|warning| log::warn(warning));
     let request = request(new, &plan, inherited, then)?;
     let dir = Dir::create(&runtime_root::open(global)?, id)?;
+    let plan = match notify_socket::make_directory(&dir)? {
+        Some(source) => plan.with_directory(source, notify_socket::DIRECTORY, notify_socket::VARIABLE),
+        None => plan,
+    };
+    let notify_socket = match then {
+        Then::WaitAtTheGate => None,
+        Then::Execute | Then::ExecuteInForeground => NotifySocket::bind(&dir)?,
+    };
     let order = Order { plan: &plan, host: &host, request, id, bundle: &bundle };
     let created = parent::create(&order, &dir)?;
-    Ok((created, dir))
+    Ok(New { created, dir, notify_socket })
 }
 
-fn request(new: &New, plan: &Plan, inherited: Inherited, then: Then) -> Result<Request, Error> {
+fn request(new: &cli::New, plan: &Plan, inherited: Inherited, then: Then) -> Result<Request, Error> {
     let wants_terminal = plan.process.as_ref().is_some_and(|process| process.terminal.is_some());
     check_console(wants_terminal, then != Then::ExecuteInForeground, new.console_socket.is_some())?;
     Ok(Request {

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Command, Global, normalize};
+use crate::cli::{CgroupManager, Cli, Command, Global, normalize};
 use crate::error::{At, Error};
 use crate::log;
 use crate::own_binary;
@@ -34,11 +34,15 @@ use crate::sys::signal;
 
 /// Parse, do, and say what went wrong: once, as the last line.
 pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(normalize(argv)) {
+    let argv: Vec<OsString> = argv.collect();
+    // Before the command line is understood, so that this is not done twice. A word too many is no harm.
+    let enters = |word: &OsString| ["create", "run", "exec"].iter().any(|verb| word == verb);
+    let protected = if argv.iter().any(enters) { own_binary::protect() } else { Ok(()) };
+    let cli = match Cli::try_parse_from(normalize(argv.into_iter())) {
         Ok(cli) => cli,
         Err(usage) => return say_usage(&usage),
     };
-    match dispatch(&cli) {
+    match dispatch(&cli, protected) {
         Ok(code) => {
             log::write_warnings();
             code
@@ -65,7 +69,7 @@ fn say_usage(usage: &clap::Error) -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
+fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<ExitCode, Error> {
     let global = &cli.global;
     if global.version {
         return print(&version::text()).map(|()| ExitCode::SUCCESS);
@@ -73,9 +77,6 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
     let Some(command) = &cli.command else {
         return print(&Cli::command().render_help().to_string()).map(|()| ExitCode::FAILURE);
     };
-    if matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
-        own_binary::protect()?;
-    }
     // A caller that ignores it would make every wait of ours fail.
     signal::wait_for_children().at("signals")?;
     // Before anything is opened, so that none of our descriptors is taken for one of the caller's (CVE-2024-21626).
@@ -86,7 +87,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Error> {
         _ => inherit::descriptors(0)?,
     };
     open_log(global)?;
-    if global.systemd_cgroup {
+    protected?;
+    if global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd {
         return Err(Error::message("--systemd-cgroup: not supported by this version of crust"));
     }
     let done = |result: Result<(), Error>| result.map(|()| ExitCode::SUCCESS);

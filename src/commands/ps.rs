@@ -29,6 +29,7 @@ pub fn run(global: &Global, command: &Ps) -> Result<ExitCode, Error> {
     // Processes outside of our pid namespace are listed as 0.
     let pids: BTreeSet<i32> =
         Cgroup::open(container.state.cgroup.clone())?.pids()?.into_iter().filter(|pid| *pid > 0).collect();
+    let pids = if pids.is_empty() { without_a_cgroup(&container) } else { pids };
     if command.format == ListFormat::Json {
         print(&format!("{}\n", json!(pids)))?;
         return Ok(ExitCode::SUCCESS);
@@ -38,6 +39,11 @@ pub fn run(global: &Global, command: &Ps) -> Result<ExitCode, Error> {
     let table = rows(&output(args)?, &pids)?;
     print(&table)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `--cgroup-manager disabled`: nobody knows of the others.
+fn without_a_cgroup(container: &Container) -> BTreeSet<i32> {
+    container.init.iter().filter(|init| init.is_alive()).map(|init| init.pid).collect()
 }
 
 /// The header, and the rows whose column `PID` is one of these.

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use crate::cli::{Global, Run};
-use crate::commands::create::{create, named, undo, write_pid_file};
+use crate::commands::create::{New, create, named, undo, write_pid_file};
 use crate::commands::inherit::Inherited;
 use crate::commands::{runtime_root, start};
 use crate::container::{Container, destroy};
@@ -27,7 +27,7 @@ pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<ExitC
     if !command.detach && !command.no_subreaper {
         process::become_subreaper().at("signals")?;
     }
-    let (mut created, mut dir) = create(global, new, (&id, &bundle), inherited, then)?;
+    let New { mut created, mut dir, notify_socket } = create(global, new, (&id, &bundle), inherited, then)?;
     if let Err(error) = write_pid_file(new.pid_file.as_deref(), created.init.pid) {
         undo(created, &dir);
         return Err(error);
@@ -41,8 +41,14 @@ pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<ExitC
     }
     created.init.let_go();
     crate::log::write_warnings();
-    let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
     let pidfd = created.init.pidfd.as_ref().map(AsFd::as_fd);
+    let Some(signals) = signals else {
+        let passed_on = notify_socket.map(|socket| socket.pass_on(created.init.pid, pidfd));
+        return passed_on.unwrap_or(Ok(())).map(|()| ExitCode::SUCCESS);
+    };
+    if let Some(socket) = notify_socket {
+        socket.pass_on_meanwhile(created.init.pid, pidfd)?;
+    }
     let exit = foreground::attend(Pid::from_raw(created.init.pid), pidfd, &signals, created.terminal.take())?;
     if !command.keep {
         delete(global, container)?;

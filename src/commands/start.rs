@@ -1,11 +1,15 @@
 //! `start` — let init run the program.
 
+use std::os::fd::AsFd;
+
 use crate::cli::Global;
 use crate::commands::runtime_root;
 use crate::config::hooks::Kind as Hook;
+use crate::container::notify_socket::NotifySocket;
 use crate::container::status::{Operation, Status};
 use crate::container::{Container, destroy, start_gate};
 use crate::error::Error;
+use crate::sys::process::{self, Pid};
 
 /// `start`
 pub fn run(global: &Global, id: &str) -> Result<(), Error> {
@@ -20,10 +24,18 @@ pub fn run(global: &Global, id: &str) -> Result<(), Error> {
             container.id
         )));
     }
+    let notify_socket = NotifySocket::bind(&container.dir)?;
     start_gate::open(&container.dir)?;
     // A hook may call us on the same container.
     container.dir.unlock()?;
-    poststart(&container)
+    poststart(&container)?;
+    match (notify_socket, &container.init) {
+        (Some(socket), Some(init)) => {
+            let pidfd = process::pidfd_open(Pid::from_raw(init.pid)).ok();
+            socket.pass_on(init.pid, pidfd.as_ref().map(AsFd::as_fd))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// "If any poststart hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at"

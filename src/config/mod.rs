@@ -14,12 +14,13 @@ pub mod process;
 pub mod root;
 pub mod unsupported;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, Spec};
 
 use crate::error::{Field, Problems};
 use crate::host::Host;
+use crate::sys::mount::{self, Attributes, Reach};
 use annotations::Annotations;
 use hooks::Hooks;
 use hostname::Names;
@@ -162,6 +163,32 @@ impl Plan {
             annotations: annotations.ok_or_else(missing)?,
             process: process.flatten(),
         })
+    }
+}
+
+impl Plan {
+    /// The same with a directory of the host at a place in the container, read-only, and a variable that tells of it.
+    pub fn with_directory(mut self, source: PathBuf, destination: &str, variable: &str) -> Self {
+        let attributes =
+            Attributes { set: mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC, clear: 0 };
+        let (bind, reach) = (Some(Reach::One), Reach::One);
+        self.mounts.push(Mount {
+            field: Field::new("NOTIFY_SOCKET"),
+            destination: destination.into(),
+            what: mounts::What::Bind(source, reach),
+            options: mount_options::Options { attributes, bind, ..Default::default() },
+        });
+        if let Some(process) = &mut self.process {
+            process.set_variable(variable);
+        }
+        self
+    }
+}
+
+/// `--cgroup-manager disabled`: the container is where its caller is, and has no limits.
+pub fn forget_cgroup(spec: &mut Spec) {
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_cgroups_path(None).set_resources(None);
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::container::id::ContainerId;
+use crate::container::notify_socket;
 use crate::error::{At, Error};
 use crate::sys::file::{self, Mode, OFlag};
 use crate::sys::{self, Errno};
@@ -179,6 +180,7 @@ impl Dir {
 
     /// Remove the directory and the files in it. What is gone already is well.
     pub fn remove(&self) -> Result<(), Error> {
+        notify_socket::remove_directory(self).at_file(&self.path)?;
         for name in file::list(&self.dir).at_file(&self.path)? {
             gone(file::unlink(&self.dir, Path::new(&name))).at_file(self.path.join(&name))?;
         }

@@ -3,6 +3,7 @@
 pub mod destroy;
 pub mod dir;
 pub mod id;
+pub mod notify_socket;
 pub mod start_gate;
 pub mod state;
 pub mod status;

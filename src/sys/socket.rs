@@ -1,8 +1,10 @@
 //! Unix sockets: message pairs between our own processes, and the sockets on which callers receive descriptors.
 #![expect(unsafe_code, reason = "descriptors arrive in a control message as plain numbers")]
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::sys::socket::{
@@ -91,6 +93,38 @@ pub fn connect(path: &Path) -> Result<OwnedFd> {
     let socket = named(socket, || "socket(AF_UNIX, SOCK_STREAM)".into())?;
     let address = named(UnixAddr::new(format!("/proc/self/fd/{}", found.as_raw_fd()).as_str()), call)?;
     named(retry(|| nix::sys::socket::connect(socket.as_raw_fd(), &address)), call)?;
+    Ok(socket)
+}
+
+/// A datagram socket in a directory of ours; the path may be longer than the 108 bytes of `sun_path`. What had the name
+/// before is removed.
+pub fn bind_datagram(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let call = || format!("bind({name:?})");
+    let socket =
+        nix::sys::socket::socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    let socket = named(socket, || "socket(AF_UNIX, SOCK_DGRAM)".into())?;
+    match file::unlink(&dir, name) {
+        Err(error) if error.errno != Errno::ENOENT => return Err(error),
+        _ => {}
+    }
+    let path = format!("/proc/self/fd/{}/{name}", dir.as_fd().as_raw_fd());
+    let address = named(UnixAddr::new(path.as_str()), call)?;
+    named(nix::sys::socket::bind(socket.as_raw_fd(), &address), call)?;
+    Ok(socket)
+}
+
+/// Connect to a datagram socket as `sd_notify(3)` names them: a path, or `@` and an abstract name.
+pub fn connect_datagram(address: &OsStr) -> Result<OwnedFd> {
+    let call = || format!("connect({address:?})");
+    let socket =
+        nix::sys::socket::socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    let socket = named(socket, || "socket(AF_UNIX, SOCK_DGRAM)".into())?;
+    let found = match address.as_bytes() {
+        [b'@', name @ ..] => UnixAddr::new_abstract(name),
+        _ => UnixAddr::new(address),
+    };
+    let found = named(found, call)?;
+    named(retry(|| nix::sys::socket::connect(socket.as_raw_fd(), &found)), call)?;
     Ok(socket)
 }
 

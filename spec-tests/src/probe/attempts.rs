@@ -59,6 +59,7 @@ pub fn attempt(argument: &str) -> Value {
             std::hint::black_box(memory);
             word("ok")
         }
+        "ready" => outcome(ready()),
         "sleep-first" => {
             std::thread::sleep(Duration::from_millis(number(&operands, 0)));
             word("ok")
@@ -159,6 +160,14 @@ fn run(operands: &[&str]) -> Value {
         }),
         Err(error) => no(&error),
     }
+}
+
+/// Say to the service manager that we are ready, with something else before.
+fn ready() -> io::Result<()> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    let path = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    socket.send_to(b"STATUS=soon", &path)?;
+    socket.send_to(b"READY=1", &path).map(drop)
 }
 
 fn stdin() -> Value {

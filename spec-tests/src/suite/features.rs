@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::case::{Case, case};
 use crate::host::Need;
 use crate::trial::Trial;
-use crate::verdict::{Verdict, equal};
+use crate::verdict::Verdict;
 
 fn features(t: &mut Trial) -> Verdict<Value> {
     let mut command = std::process::Command::new(&t.program);
@@ -126,11 +126,19 @@ pub fn cases() -> Vec<Case> {
             )
             .needs(Need::SpecVersion(1))
             .run(|t| {
-                equal(
-                    "idmap",
-                    features(t)?.pointer("/linux/mountExtensions/idmap/enabled"),
-                    Some(&json!(true)),
-                )
+                let features = features(t)?;
+                let claimed = features.pointer("/linux/mountExtensions/idmap/enabled");
+                let mapping = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+                let source = t.rootfs().join("etc").display().to_string();
+                t.set(
+                    "/mounts/-",
+                    json!({
+                        "destination": "/tmp", "source": source, "options": ["bind"],
+                        "uidMappings": mapping, "gidMappings": mapping,
+                    }),
+                );
+                // What does not recognise them must not pass over them either.
+                if claimed == Some(&json!(true)) { Ok(()) } else { t.refused().map(drop) }
             }),
         case("features/annotations-are-strings")
             .spec(
@@ -164,6 +172,8 @@ pub fn cases() -> Vec<Case> {
                 "The runtime MUST recognize the elements in this array in the `process.capabilities` \
                  object of `config.json`.",
             )
+            // The last one that an outer container takes away.
+            .needs(Need::Capability(24, "CAP_SYS_RESOURCE"))
             .run(|t| {
                 let features = features(t)?;
                 t.set("/process/capabilities/bounding", features["linux"]["capabilities"].clone());

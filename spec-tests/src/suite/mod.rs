@@ -14,6 +14,7 @@ mod ends;
 mod events;
 mod exec;
 mod exec_process;
+mod exec_safety;
 mod features;
 mod hook_faults;
 mod hooks;
@@ -117,6 +118,7 @@ fn every() -> Vec<Case> {
         events::cases(),
         exec::cases(),
         exec_process::cases(),
+        exec_safety::cases(),
         config_errors::cases(),
         ids::cases(),
         rootfs_traps::cases(),

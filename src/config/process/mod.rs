@@ -132,6 +132,16 @@ impl Process {
         self.io_priority.write_for(pid)
     }
 
+    /// Set a variable of its environment, given as `NAME=VALUE`.
+    pub fn set_variable(&mut self, entry: &str) {
+        let name = entry.split_once('=').map_or(entry, |(name, _)| name);
+        let is_it = |other: &CString| {
+            other.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+        };
+        self.env.retain(|other| !is_it(other));
+        self.env.extend(CString::new(entry));
+    }
+
     /// The value of a variable of its environment.
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.env.iter().find_map(|entry| {

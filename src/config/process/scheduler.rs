@@ -7,6 +7,7 @@ use spec::{LinuxSchedulerFlag as Flag, LinuxSchedulerPolicy as Policy};
 use crate::error::{At, Error, Problems};
 use crate::sys::process::Pid;
 use crate::sys::scheduling::{self, Attributes};
+use crate::sys::{self, Errno};
 
 const FIELD: &str = "process.scheduler";
 
@@ -75,7 +76,18 @@ impl Scheduler {
     /// Schedule another process. By the parent: a real-time policy is for whoever has `CAP_SYS_NICE` in the initial user
     /// namespace, and a process of `SCHED_DEADLINE` may not fork any more.
     pub fn write_for(self, pid: Pid) -> Result<(), Error> {
-        self.0.map_or(Ok(()), |attributes| scheduling::set_scheduler(pid, attributes).at(FIELD))
+        let Some(attributes) = self.0 else { return Ok(()) };
+        let set = scheduling::set_scheduler(pid, attributes).map_err(|error| {
+            match (error.errno, attributes.policy) {
+                // Kernels with CONFIG_RT_GROUP_SCHED.
+                (Errno::EPERM, 1 | 2) => {
+                    let hint = "does its cgroup have linux.resources.cpu.realtimeRuntime?";
+                    sys::Error::new(format!("{} ({hint})", error.call), error.errno)
+                }
+                _ => error,
+            }
+        });
+        set.at(FIELD)
     }
 }
 
