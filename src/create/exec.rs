@@ -139,7 +139,7 @@ fn serve(
                 let state = (&order.container.state, Status::Running);
                 forward_listener(plan.seccomp.listener(), state, process, number)?;
             }
-            Request::Executing => {
+            Request::Ready => {
                 executing = true;
                 continue;
             }

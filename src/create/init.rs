@@ -237,22 +237,23 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
         None => credentials::new_session().at("init")?,
     }
     stdio::make_the_containers_own(process)?;
-    let Some(parent) = end else { return Err(Error::message("init has lost its end")) };
+    let parent = parent_of(end)?;
     parent.ask(&Request::LimitResources)?; // the parent may raise them above our own
     let (path, env) = identity::take(process, filter, &request.variables, parent)?;
 
     // Whatever becomes of the parent from here on, the state is written, and `delete` finds us.
     prctl::set_parent_death_signal(None).at("init")?;
     if let Some(gate) = &gate {
-        *end = None; // that it closes says that all went well
+        say_ready(end)?;
         gate.wait()?;
     }
     let ran = (|| {
         let state =
             document(id, Status::Created, credentials::own_pid(), bundle, &plan.annotations).to_string();
         plan.hooks.run_in_container(state.as_bytes(), &program::texts(&env))?;
-        if let Some(gate) = &gate {
-            gate.executing()?;
+        match &gate {
+            Some(gate) => gate.executing()?,
+            None => parent_of(end)?.tell(&Request::Ready)?,
         }
         program::execute(&path, &process.args, &env)
     })();
@@ -265,13 +266,24 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
     }
 }
 
+/// The last word to the parent of a container that is created.
+fn say_ready(end: &mut Option<ChildEnd>) -> Result<(), Error> {
+    parent_of(end)?.tell(&Request::Ready)?;
+    *end = None;
+    Ok(())
+}
+
+fn parent_of(end: &Option<ChildEnd>) -> Result<&ChildEnd, Error> {
+    end.as_ref().ok_or_else(|| Error::message("init has lost its end"))
+}
+
 /// A container without a process can be created; `start` refuses it, and init waits for the end.
 fn without_a_process(end: &mut Option<ChildEnd>, gate: Option<StartGate>) -> Result<Infallible, Error> {
     let Some(gate) = gate else {
         return Err(Error::message("process: is missing, there is nothing to run"));
     };
     prctl::set_parent_death_signal(None).at("init")?;
-    *end = None;
+    say_ready(end)?;
     loop {
         gate.wait()?;
     }

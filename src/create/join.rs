@@ -178,7 +178,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     end.ask(&Request::LimitResources)?; // the parent may raise them above our own
     let (path, env) = identity::take(process, filter, &request.variables, end)?;
     prctl::set_parent_death_signal(None).at("exec")?;
-    end.tell(&Request::Executing)?;
+    end.tell(&Request::Ready)?;
     program::execute(&path, &process.args, &env)
 }
 

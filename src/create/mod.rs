@@ -11,7 +11,7 @@
 //!    │ ◀─────────────────────────────────────────────────────────────── Terminal ──── │ pty
 //!    │ ◀───────────────────────────────────────────────────────── LimitResources ──── │ host out of reach
 //!    │ ◀──────────────────────────────────────────────────────── ForwardListener ──── │ filter loaded
-//!    │ ◀──────────────────────────────────────────── the end closes, or Failed ────── │ identity taken
+//!    │ ◀──────────────────────────────────────────── Ready, or Failed ─────────────── │ identity taken
 //!    │ gate put in place, pid file                                                     │ waits, or executes
 //! ```
 //!
@@ -24,7 +24,7 @@
 //!    │ namespaces found, filter compiled
 //!    ├─ clone3 ─────────────────────▶ │ in the container's cgroup, namespaces, terminal; closes all of the host's
 //!    │ ◀──────────────── Born(pid) ── ├─ clone3(CLONE_PARENT) ─────────────────────▶ │ in the pid namespace
-//!    │ ◀───────────────── LimitResources, ForwardListener, Executing, or Failed ───── │ identity taken
+//!    │ ◀───────────────── LimitResources, ForwardListener, Ready, or Failed ───── │ identity taken
 //!    │ pid file                                                                        │ executes
 //! ```
 

@@ -212,6 +212,7 @@ impl Service<'_> {
         if plan.namespaces.fork(self.order.host.kernel) == crate::config::linux::namespaces::Fork::Once {
             init.identity()?.save(self.dir)?;
         }
+        let mut ready = false;
         while let Some(request) = end.receive()? {
             match request {
                 Request::Born(pid) => {
@@ -233,12 +234,15 @@ impl Service<'_> {
                     let listener = plan.seccomp.listener();
                     forward_listener(listener, (self.state, Status::Creating), init, number)?;
                 }
-                Request::Executing => continue,
+                Request::Ready => {
+                    ready = true;
+                    continue;
+                }
                 Request::Failed(code, message) => return Err(Error::Program { code, message }),
             }
             end.send(Done)?;
         }
-        Ok(())
+        if ready { Ok(()) } else { Err(init.died()) }
     }
 
     fn map_ids(&self, pid: i32) -> Result<(), Error> {
@@ -289,12 +293,9 @@ pub(super) fn forward_listener(
     socket::send(&socket, document.to_string().as_bytes(), &[descriptor.as_fd()]).at(field)
 }
 
-/// Init has closed its end: it waits at the gate, runs its program, or has died without a word.
+/// Init has said that it is ready and closed its end: it waits at the gate, or runs its program.
 fn ready(order: &Order, dir: &Dir, init: &Child) -> Result<(), Error> {
     if order.request.then == Then::WaitAtTheGate {
-        if let Some(exit) = process::try_wait(Pid::from_raw(init.pid)).at("init")? {
-            return Err(Error::message(format!("the container's init died before it was ready: {exit}")));
-        }
         StartGate::put_in_place(dir)?;
     }
     send_pidfd(&order.request, init, "standard")
@@ -333,6 +334,13 @@ pub struct Child {
 }
 
 impl Child {
+    /// It closed its end without the word that it is ready. Its end is near, if it has not come yet.
+    fn died(&self) -> Error {
+        let exit = process::wait(Pid::from_raw(self.pid))
+            .map_or_else(|error| error.to_string(), |exit| exit.to_string());
+        Error::message(format!("the container's init died before it was ready: {exit}"))
+    }
+
     /// Whoever is our reaper takes care of it from now on.
     pub fn let_go(&mut self) {
         self.ours = false;

@@ -24,8 +24,9 @@ pub enum Request {
     LimitResources,
     /// Fetch this descriptor of init, and send it to the seccomp listener.
     ForwardListener(i32),
-    /// The next call is `execve(2)`, of a process that joins: without this word, an end that closes means that it has died.
-    Executing,
+    /// Nothing is left to do but to wait at the gate, or to execute the program: without this word, an end that closes
+    /// means that the child has died.
+    Ready,
     /// It went wrong: the exit code and the text of the error.
     Failed(i32, String),
 }
@@ -68,7 +69,7 @@ impl ChildEnd {
             Request::Terminal(master) => return socket::send(&self.0, b"t", &[master.as_fd()]).at(NAME),
             Request::LimitResources => (b'r', String::new()),
             Request::ForwardListener(number) => (b'l', number.to_string()),
-            Request::Executing => (b'x', String::new()),
+            Request::Ready => (b'x', String::new()),
             Request::Failed(code, message) => {
                 (b'f', format!("{code} {}", &message[..message.floor_char_boundary(LONGEST_ERROR)]))
             }
@@ -116,7 +117,7 @@ impl ParentEnd {
             (b't', Some(master)) => Request::Terminal(master),
             (b'r', None) => Request::LimitResources,
             (b'l', None) => Request::ForwardListener(number()?),
-            (b'x', None) => Request::Executing,
+            (b'x', None) => Request::Ready,
             (b'f', None) => {
                 let (code, message) = text.split_once(' ').unwrap_or(("1", &text));
                 Request::Failed(code.parse().unwrap_or(1), message.to_owned())
