@@ -12,16 +12,16 @@ use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::{Fork, JoinedNamespaces, Kind};
 use crate::config::linux::seccomp::Program;
-use crate::config::mounts::What;
 use crate::container::start_gate::StartGate;
 use crate::container::state::document;
 use crate::container::status::Status;
+use crate::create::assemble::{Sources, View};
 use crate::create::protocol::{ChildEnd, Request};
-use crate::create::{self, identity, intermediate, program, stdio};
+use crate::create::{self, enter, identity, intermediate, program, stdio};
 use crate::error::{At, Error};
 use crate::host::Host;
-use crate::rootfs::{self, Enter, Rootfs, cgroup_mount, cover, device_nodes, links};
-use crate::sys::{self, Errno, credentials, file, keyring, namespace, prctl};
+use crate::rootfs;
+use crate::sys::{self, credentials, file, namespace, prctl};
 use crate::terminal;
 
 /// All that init is born with. It is a copy of the parent's memory: nothing in it has to be sent.
@@ -50,15 +50,6 @@ pub struct Birthright<'a> {
     pub filter: Option<Program>,
     /// Where to wait for `start`.
     pub gate: Option<StartGate>,
-}
-
-/// Detached copies of mounts that the parent has made: of the root, and of each mount's source.
-#[derive(Debug, Default)]
-pub struct Sources {
-    /// The root file system.
-    pub root: Option<OwnedFd>,
-    /// In the order of `mounts`; what is no bind mount has none.
-    pub mounts: Vec<Option<OwnedFd>>,
 }
 
 /// What is left of the birthright when the host's file system is out of reach.
@@ -106,14 +97,14 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         masked_paths,
         readonly_paths,
         namespaces,
-        time_offsets,
         names,
         sysctl,
         personality,
         hooks,
         annotations,
         process,
-        id_mappings: _, // the parent's, when it is asked to MapIds
+        id_mappings: _,  // the parent's, when it is asked to MapIds
+        time_offsets: _, // with the time namespace
         cgroups_path: _,
         resources: _, // the parent's, before init is born
         seccomp: _,   // compiled by the parent: `filter`
@@ -130,50 +121,19 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         process.oom_score_adj.apply(&procfs)?; // below the caller's own needs a right of the first user namespace
     }
 
-    enter_namespaces((plan, host, fork), &joined, &procfs, end)?;
-    if namespaces.is_own(Kind::Cgroup) && namespaces.creates(Kind::Cgroup) {
-        namespace::unshare(namespace::CloneFlags::CLONE_NEWCGROUP).at("linux.namespaces")?; // shows the cgroup we are in
-    }
-    if namespaces.creates(Kind::Time) && fork != Fork::IntermediateFirst {
-        namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?; // entered by execve(2), or by the fork below
-        time_offsets.apply(&procfs)?;
-    }
+    enter::namespaces((plan, host, fork), &joined, &procfs, end)?;
     if !request.no_new_keyring {
-        join_keyring(id)?;
+        enter::join_keyring(id)?;
     }
     if namespaces.creates(Kind::Network) {
         namespace::bring_up_loopback().at("linux.namespaces")?;
     }
 
     credentials::set_umask(0);
-    let enter = match () {
-        () if !namespaces.is_own(Kind::Mount) => Enter::Chroot,
-        () if request.no_pivot => Enter::Move,
-        () => Enter::Pivot,
-    };
-    let rootfs = Rootfs::open(root, enter, *rootfs_propagation, sources.root)?;
-    if enter != Enter::Chroot {
-        let given = sources.mounts.into_iter().chain(std::iter::repeat_with(|| None));
-        for (mount, source) in mounts.iter().zip(given) {
-            match mount.what {
-                What::Cgroup => cgroup_mount::mount(rootfs.tree(), mount, namespaces, cgroup)?,
-                _ => {
-                    let others = if fork == Fork::IntermediateLast { joined.get(Kind::Pid) } else { None };
-                    rootfs::mount::mount(rootfs.tree(), mount, source, others)?;
-                }
-            }
-        }
-    }
-    let dev_is_bound = mounts.iter().any(|m| m.destination == Path::new("/dev") && m.bind_source().is_some());
-    if !dev_is_bound && enter != Enter::Chroot {
-        let nodes = if namespaces.is_own(Kind::User) || host.in_user_namespace {
-            device_nodes::Nodes::Bind
-        } else {
-            device_nodes::Nodes::Make
-        };
-        device_nodes::make(rootfs.tree(), devices, nodes)?;
-        links::make(rootfs.tree())?;
-    }
+    let others = if fork == Fork::IntermediateLast { joined.get(Kind::Pid) } else { None };
+    let view =
+        View { root, rootfs_propagation: *rootfs_propagation, mounts, devices, masked_paths, readonly_paths };
+    let rootfs = view.assemble((namespaces, host, request), sources, (cgroup, others))?;
     let terminal = match process.as_ref().and_then(|p| p.terminal.map(|size| (size, p.user.uid()))) {
         Some((size, uid)) => Some(rootfs::open_terminal(&rootfs, size, uid)?),
         None => None,
@@ -196,13 +156,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         process.apparmor_profile.apply(&procfs)?;
         process.selinux_label.apply(&procfs)?;
     }
-    if enter != Enter::Chroot {
-        cover::make_readonly(rootfs.tree(), readonly_paths)?;
-        cover::mask(rootfs.tree(), masked_paths)?;
-        if root.readonly {
-            rootfs.make_readonly()?;
-        }
-    }
+    view.cover(&rootfs)?;
     let _container = rootfs.enter(*rootfs_propagation)?;
     names.apply()?;
     personality.apply()?;
@@ -286,75 +240,6 @@ fn without_a_process(end: &mut Option<ChildEnd>, gate: Option<StartGate>) -> Res
     say_ready(end)?;
     loop {
         gate.wait()?;
-    }
-}
-
-/// Enter the namespaces, in whichever process the plan says. Returns in the one that goes on.
-fn enter_namespaces(
-    birthright: (&Plan, &Host, Fork),
-    joined: &JoinedNamespaces,
-    procfs: &OwnedFd,
-    end: &ChildEnd,
-) -> Result<(), Error> {
-    let (plan, host, fork) = birthright;
-    let namespaces = &plan.namespaces;
-    match fork {
-        Fork::Once => joined.join(|_| true)?,
-        Fork::IntermediateFirst => {
-            // A new user namespace has no rights in the pid namespace, so that one is joined first.
-            joined.join(|kind| kind != Kind::Pid || namespaces.creates(Kind::User))?;
-            if namespaces.creates(Kind::Time) {
-                namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?;
-                plan.time_offsets.apply(procfs)?;
-            }
-            let kinds = [Kind::User, Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount, Kind::Pid];
-            intermediate::fork_init(namespaces, &kinds, end)?;
-        }
-        Fork::IntermediateLast => {
-            joined.join(|kind| kind != Kind::Pid)?;
-            if namespaces.joins(Kind::User) {
-                let kinds = [Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount];
-                namespace::unshare(namespaces.flags_of_new(&kinds)).at("linux.namespaces")?;
-            }
-        }
-    }
-    if namespaces.creates(Kind::User) {
-        if host.euid != 0 {
-            // The files in /proc of a process that is not dumpable are root's, and the parent is not. Nobody else is in
-            // the new user namespace yet.
-            prctl::set_dumpable(prctl::Dumpable::Yes).at("init")?;
-        }
-        end.ask(&Request::MapIds)?;
-    }
-    if namespaces.is_own(Kind::User) && plan.id_mappings.maps(0, 0) == (true, true) {
-        become_the_containers_root(host)?;
-    }
-    prctl::set_dumpable(prctl::Dumpable::No).at("init")?;
-    intermediate::die_with_parent() // the change of user has cleared it
-}
-
-pub(super) fn become_the_containers_root(host: &Host) -> Result<(), Error> {
-    let field = "linux.uidMappings";
-    if host.euid == 0 {
-        credentials::set_groups(&[]).at(field)?;
-    }
-    credentials::set_group(0).at(field)?;
-    credentials::set_user(0).at(field)
-}
-
-/// A keyring of its own, so that the container's processes do not use the caller's keys.
-pub(super) fn join_keyring(id: &str) -> Result<(), Error> {
-    let joined = keyring::join_session_keyring(&format!("_ses.{id}"));
-    let permitted = joined.and_then(|keyring| keyring::add_permissions(keyring, keyring::USER_SEARCH));
-    match permitted {
-        Ok(()) => Ok(()),
-        // No keyrings in this kernel, or none for us (an outer container's filter): the caller's stays out of reach
-        // of a user namespace, and --no-new-keyring says that one knows.
-        Err(sys::Error { errno: Errno::ENOSYS | Errno::EPERM | Errno::EACCES, call }) => {
-            crate::log::warn(&format!("{call}: the container keeps the session keyring"));
-            Ok(())
-        }
-        Err(error) => Err(error).at("session keyring"),
     }
 }
 

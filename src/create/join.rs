@@ -14,7 +14,7 @@ use crate::config::linux::seccomp::Program;
 use crate::config::process::Process;
 use crate::container::state::Init;
 use crate::create::protocol::{ChildEnd, Request};
-use crate::create::{self, identity, init, intermediate, program, stdio};
+use crate::create::{self, enter, identity, init, intermediate, program, stdio};
 use crate::error::{At, Error};
 use crate::host::Host;
 use crate::sys::file::{self, Mode, OFlag, ResolveFlag};
@@ -153,7 +153,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     prctl::set_dumpable(prctl::Dumpable::No).at("exec")?;
     intermediate::die_with_parent()?; // the change of user has cleared it
     if !request.no_new_keyring {
-        init::join_keyring(id)?;
+        enter::join_keyring(id)?;
     }
     personality.apply()?;
     let terminal = open_terminal(process)?;
@@ -184,7 +184,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
 
 /// Whatever the container's root is, if it has one: a namespace need not map it.
 fn become_the_containers_root(host: &Host) -> Result<(), Error> {
-    match init::become_the_containers_root(host) {
+    match enter::become_the_containers_root(host) {
         Err(Error::Apply { source, .. }) if source.errno == Errno::EINVAL => Ok(()),
         done => done,
     }

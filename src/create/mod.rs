@@ -28,6 +28,8 @@
 //!    │ pid file                                                                        │ executes
 //! ```
 
+pub mod assemble;
+pub mod enter;
 pub mod exec;
 pub mod identity;
 pub mod init;

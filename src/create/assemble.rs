@@ -1,0 +1,90 @@
+//! Assemble the container's file system in its mount namespace.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::cgroup::layout::Layout;
+use crate::config::linux::covered_paths::CoveredPaths;
+use crate::config::linux::devices::Devices;
+use crate::config::linux::namespaces::{Kind, Namespaces};
+use crate::config::linux::rootfs_propagation::Propagation;
+use crate::config::mounts::{Mount, What};
+use crate::config::root::Root;
+use crate::create::Request;
+use crate::error::Error;
+use crate::host::Host;
+use crate::rootfs::device_nodes::{self, Nodes};
+use crate::rootfs::{self, Enter, Rootfs, cgroup_mount, cover, links};
+
+/// Detached copies of mounts that the parent has made: of the root, and of each mount's source.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The root file system.
+    pub root: Option<OwnedFd>,
+    /// In the order of `mounts`; what is no bind mount has none.
+    pub mounts: Vec<Option<OwnedFd>>,
+}
+
+/// The sections of the config that are the container's file system.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// `root`
+    pub root: &'a Root,
+    /// `linux.rootfsPropagation`
+    pub rootfs_propagation: Option<Propagation>,
+    /// `mounts`
+    pub mounts: &'a [Mount],
+    /// `linux.devices`, and the default ones
+    pub devices: &'a Devices,
+    /// `linux.maskedPaths`
+    pub masked_paths: &'a CoveredPaths,
+    /// `linux.readonlyPaths`
+    pub readonly_paths: &'a CoveredPaths,
+}
+
+impl View<'_> {
+    /// Mount everything in its order, and make what every `/dev` has. `pid_namespace` is the one whose processes a
+    /// procfs shall show, where it is joined later.
+    pub fn assemble(
+        &self,
+        (namespaces, host, request): (&Namespaces, &Host, &Request),
+        sources: Sources,
+        (cgroup, pid_namespace): (&Layout, Option<&OwnedFd>),
+    ) -> Result<Rootfs, Error> {
+        let enter = match () {
+            () if !namespaces.is_own(Kind::Mount) => Enter::Chroot,
+            () if request.no_pivot => Enter::Move,
+            () => Enter::Pivot,
+        };
+        let rootfs = Rootfs::open(self.root, enter, self.rootfs_propagation, sources.root)?;
+        if enter == Enter::Chroot {
+            return Ok(rootfs); // what would be mounted would be the caller's
+        }
+        let given = sources.mounts.into_iter().chain(std::iter::repeat_with(|| None));
+        for (mount, source) in self.mounts.iter().zip(given) {
+            match mount.what {
+                What::Cgroup => cgroup_mount::mount(rootfs.tree(), mount, namespaces, cgroup)?,
+                _ => rootfs::mount::mount(rootfs.tree(), mount, source, pid_namespace)?,
+            }
+        }
+        let on_dev = |mount: &&Mount| mount.destination == Path::new("/dev");
+        if !self.mounts.iter().filter(on_dev).any(|mount| mount.bind_source().is_some()) {
+            let may_not_make = namespaces.is_own(Kind::User) || host.in_user_namespace;
+            device_nodes::make(
+                rootfs.tree(),
+                self.devices,
+                if may_not_make { Nodes::Bind } else { Nodes::Make },
+            )?;
+            links::make(rootfs.tree())?;
+        }
+        Ok(rootfs)
+    }
+
+    /// Make read-only and hide what the config lists: after everything that is made in it.
+    pub fn cover(&self, rootfs: &Rootfs) -> Result<(), Error> {
+        cover::make_readonly(rootfs.tree(), self.readonly_paths)?;
+        cover::mask(rootfs.tree(), self.masked_paths)?;
+        // Without a mount namespace the config may ask for none of these.
+        if self.root.readonly { rootfs.make_readonly() } else { Ok(()) }
+    }
+}

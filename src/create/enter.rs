@@ -1,0 +1,89 @@
+//! Enter the container's namespaces, and leave the caller's keys behind.
+
+use std::os::fd::OwnedFd;
+
+use crate::config::Plan;
+use crate::config::linux::namespaces::{Fork, JoinedNamespaces, Kind};
+use crate::create::intermediate;
+use crate::create::protocol::{ChildEnd, Request};
+use crate::error::{At, Error};
+use crate::host::Host;
+use crate::sys::{self, Errno, credentials, keyring, namespace, prctl};
+
+/// Enter the namespaces, in whichever process the plan says. Returns in the one that goes on.
+pub fn namespaces(
+    birthright: (&Plan, &Host, Fork),
+    joined: &JoinedNamespaces,
+    procfs: &OwnedFd,
+    end: &ChildEnd,
+) -> Result<(), Error> {
+    let (plan, host, fork) = birthright;
+    let namespaces = &plan.namespaces;
+    match fork {
+        Fork::Once => joined.join(|_| true)?,
+        Fork::IntermediateFirst => {
+            // A new user namespace has no rights in the pid namespace, so that one is joined first.
+            joined.join(|kind| kind != Kind::Pid || namespaces.creates(Kind::User))?;
+            if namespaces.creates(Kind::Time) {
+                namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?;
+                plan.time_offsets.apply(procfs)?;
+            }
+            let kinds = [Kind::User, Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount, Kind::Pid];
+            intermediate::fork_init(namespaces, &kinds, end)?;
+        }
+        Fork::IntermediateLast => {
+            joined.join(|kind| kind != Kind::Pid)?;
+            if namespaces.joins(Kind::User) {
+                let kinds = [Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount];
+                namespace::unshare(namespaces.flags_of_new(&kinds)).at("linux.namespaces")?;
+            }
+        }
+    }
+    if namespaces.creates(Kind::User) {
+        if host.euid != 0 {
+            // The files in /proc of a process that is not dumpable are root's, and the parent is not. Nobody else is in
+            // the new user namespace yet.
+            prctl::set_dumpable(prctl::Dumpable::Yes).at("init")?;
+        }
+        end.ask(&Request::MapIds)?;
+    }
+    if namespaces.is_own(Kind::User) && plan.id_mappings.maps(0, 0) == (true, true) {
+        become_the_containers_root(host)?;
+    }
+    prctl::set_dumpable(prctl::Dumpable::No).at("init")?;
+    intermediate::die_with_parent()?; // the change of user has cleared it
+    if namespaces.creates(Kind::Cgroup) {
+        namespace::unshare(Kind::Cgroup.flag()).at("linux.namespaces")?; // shows the cgroup that we are in
+    }
+    if namespaces.creates(Kind::Time) && fork != Fork::IntermediateFirst {
+        namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?; // entered by execve(2), or by a later fork
+        plan.time_offsets.apply(procfs)?;
+    }
+    Ok(())
+}
+
+/// Be user and group 0 of the user namespace that we are in.
+pub fn become_the_containers_root(host: &Host) -> Result<(), Error> {
+    let field = "linux.uidMappings";
+    if host.euid == 0 {
+        credentials::set_groups(&[]).at(field)?;
+    }
+    credentials::set_group(0).at(field)?;
+    credentials::set_user(0).at(field)
+}
+
+/// A keyring of its own, so that the container's processes do not use the caller's keys.
+pub fn join_keyring(id: &str) -> Result<(), Error> {
+    let joined = keyring::join_session_keyring(&format!("_ses.{id}"));
+    let permitted = joined.and_then(|keyring| keyring::add_permissions(keyring, keyring::USER_SEARCH));
+    match permitted {
+        Ok(()) => Ok(()),
+        // No keyrings in this kernel, or none for us (an outer container's filter): the caller's stays out of reach
+        // of a user namespace, and --no-new-keyring says that one knows.
+        Err(sys::Error { errno: Errno::ENOSYS | Errno::EPERM | Errno::EACCES, call }) => {
+            crate::log::debug(&format!("{call}: the container keeps the session keyring"));
+            Ok(())
+        }
+        Err(error) => Err(error).at("session keyring"),
+    }
+}
