@@ -21,6 +21,8 @@ pub enum Need {
     Controller(&'static str),
     /// A capability in the bounding set, by number.
     Capability(u32, &'static str),
+    /// A kernel of this version at least, major and minor, for what came with it.
+    Kernel(u32, u32, &'static str),
     /// A kernel that has this namespace type.
     Namespace(&'static str),
     /// A runtime that claims this minor version of spec 1.x.
@@ -97,6 +99,8 @@ impl Host {
             Need::Capability(number, name) => {
                 (self.bounding & (1 << number) == 0).then(|| format!("{name} is not in the bounding set"))
             }
+            Need::Kernel(major, minor, what) => (kernel_version() < (*major, *minor))
+                .then(|| format!("{what} came with Linux {major}.{minor}")),
             Need::Namespace(kind) => {
                 (!Path::new("/proc/self/ns").join(kind).exists()).then(|| format!("no {kind} namespaces"))
             }
@@ -146,6 +150,12 @@ impl Host {
         let controller = if controller == "blkio" { "io" } else { controller };
         ["", "devices"].contains(&controller) || words.split_whitespace().any(|word| word == controller)
     }
+}
+
+fn kernel_version() -> (u32, u32) {
+    let text = call::text(Path::new("/proc/sys/kernel/osrelease"));
+    let mut numbers = text.split(['.', '-']).map_while(|word| word.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn in_path(program: &str) -> bool {

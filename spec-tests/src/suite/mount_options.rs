@@ -104,12 +104,14 @@ pub fn cases() -> Vec<Case> {
         NEW_1_1.iter().map(|row| one(row, "tmpfs").needs(Need::SpecVersion(1)).run(|t| new_tmpfs(t, row))),
     );
     cases.extend(BIND.iter().map(|row| one(row, "bind").run(|t| bind(t, row))));
-    cases.extend(RECURSIVE.iter().map(|row| one(row, "recursive").run(|t| recursive(t, row))));
+    let kernel = Need::Kernel(5, 12, "mount_setattr");
     cases.extend(
-        RECURSIVE_1_1
-            .iter()
-            .map(|row| one(row, "recursive").needs(Need::SpecVersion(1)).run(|t| recursive(t, row))),
+        RECURSIVE.iter().map(|row| one(row, "recursive").needs(kernel.clone()).run(|t| recursive(t, row))),
     );
+    let kernel = Need::Kernel(5, 14, "nosymfollow of mount_setattr");
+    cases.extend(RECURSIVE_1_1.iter().map(|row| {
+        one(row, "recursive").needs_all(&[Need::SpecVersion(1), kernel.clone()]).run(|t| recursive(t, row))
+    }));
     cases.extend(PROPAGATION.iter().map(|(word, field)| propagation(word, field)));
     cases.push(case("mount-options/remount").spec("`remount` | MUST").run(|t| {
         t.tmpfs("/tmp", &[]);
