@@ -18,14 +18,13 @@ use serde_json::{Value, json};
 use crate::case::Case;
 use crate::host::Host;
 use crate::report::Report;
-use crate::trial::Trial;
+use crate::trial::{Trial, slowness};
 use crate::verdict::{Stop, Verdict};
 use crate::without::{self, Without};
 use crate::{call, cgroup, leftovers, suite};
 
 /// The user of the cases for ordinary users, where the runner is root.
 const NOBODY: u32 = 65534;
-const TIME_LIMIT: Duration = Duration::from_secs(20);
 const USAGE: &str =
     "usage: spec-tests --runtime PATH [--jobs N] [--list] [--without CALLS [--errno ENOSYS|EPERM]] [FILTER…]";
 
@@ -246,7 +245,7 @@ impl Run {
         if in_time {
             decode(&answer)
         } else {
-            Err(Stop::Failed(format!("not done after {} s", TIME_LIMIT.as_secs())))
+            Err(Stop::Failed(format!("not done after {} s", time_limit().as_secs())))
         }
     }
 
@@ -281,8 +280,13 @@ fn wrap(runtime: &Path, without: &Without, work: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Of a case.
+fn time_limit() -> Duration {
+    Duration::from_secs(20) * slowness()
+}
+
 fn ends_in_time(child: &mut Child) -> Verdict<bool> {
-    let end = Instant::now() + TIME_LIMIT;
+    let end = Instant::now() + time_limit();
     while child.try_wait()?.is_none() {
         if Instant::now() > end {
             child.kill()?;

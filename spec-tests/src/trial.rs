@@ -19,7 +19,14 @@ use crate::verdict::{Verdict, failed};
 use crate::{cgroup, leftovers};
 
 /// How long a case waits for one thing to happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub fn patience() -> Duration {
+    Duration::from_secs(10) * slowness()
+}
+
+/// How many times slower this machine is than one would expect: `SPEC_TESTS_SLOWNESS`, for those that are emulated.
+pub fn slowness() -> u32 {
+    std::env::var("SPEC_TESTS_SLOWNESS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
 
 /// See the top of this file.
 pub struct Trial {
@@ -327,7 +334,7 @@ impl Trial {
 
 /// Wait for a child or inherited orphan; its exit status, or 128 and the signal.
 pub fn wait_for(pid: i32) -> Verdict<i32> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while Instant::now() < end {
         match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(_, code)) => return Ok(code),
@@ -338,14 +345,14 @@ pub fn wait_for(pid: i32) -> Verdict<i32> {
             }
         }
     }
-    failed(format!("process {pid} did not end within {} s", PATIENCE.as_secs()))
+    failed(format!("process {pid} did not end within {} s", patience().as_secs()))
 }
 
 /// Wait until something holds.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Verdict {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while !condition() {
-        ensure!(Instant::now() < end, "waited {} s for {what}", PATIENCE.as_secs());
+        ensure!(Instant::now() < end, "waited {} s for {what}", patience().as_secs());
         std::thread::sleep(Duration::from_millis(3));
     }
     Ok(())
