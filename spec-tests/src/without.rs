@@ -110,6 +110,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     // The container cannot send the listener itself: its calls are the listener's to decide.
     ("seccomp-listener/", "pidfd_open", "pidfd_open(2)"),
     ("seccomp-listener/", "pidfd_getfd", "pidfd_getfd("),
+    // The procfs of a namespace full of strangers is made by a process that has nothing but a mount that is nowhere.
+    ("namespaces/join-pid", "fsopen", "fsopen("),
     // The probe does not see the keyring either; that the container keeps the caller's is a warning.
     ("process/session-keyring", "keyctl", "session keyring"),
 ];
@@ -119,6 +121,7 @@ const DISTURBED: &[(&str, &str)] = &[
     ("seccomp/not-set", ""),
     ("kill/all-without-pid-namespace", "clone3"),
     ("cgroups/pids-limit-is-in-force", "clone3"),
+    ("limits/pids-stops-a-fork", "clone3"),
 ];
 
 /// Whether the case may fail without the calls, and for want of which.
