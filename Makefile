@@ -16,10 +16,15 @@ VM_PROGRAM = $(if $(findstring /,$(RUNTIME)),$(PROGRAM),$(RUNTIME))
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
 VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_MEMORY)
 
+# What spec-tests-without takes away, one after the other, and the cases in which it can matter.
+CALLS     := clone3 close_range pidfd openat2 mount-api mount_setattr statx memfd_create keyctl bpf
+CONCERNED := create/ start/ kill/ delete/ exec/ hooks/ mounts/ mount-options/ rootfs-traps/ masked-paths/ readonly-paths/ \
+             namespaces/ user-namespace/ terminal/ cgroups/ seccomp cli/leaked process/session-keyring
+
 # What `crust --version` tells.
 export CRUST_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help deps build check unit spec-tests test test-vm vm-shell bundles run install clean
+.PHONY: help deps build check unit spec-tests spec-tests-without test test-vm vm-shell conformance bats coverage deny bundles run install clean
 
 help: ## tell what there is (this)
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -43,7 +48,14 @@ spec-tests: deps $(BUILT) ## the specification's sentences, as root: [RUNTIME=ru
 	cargo build --release --locked --package spec-tests
 	$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM)
 
-test: check unit spec-tests ## all of the above
+spec-tests-without: deps $(BUILT) ## the same without the system calls that old kernels and strict filters do not have
+	cargo build --release --locked --package spec-tests
+	@for errno in ENOSYS EPERM; do echo "# without any of the calls: $$errno"; \
+		$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM) --without all --errno $$errno || exit; \
+		for call in $(CALLS); do echo "# without $$call: $$errno"; $(ROOT) $(TARGET)/release/spec-tests \
+			--runtime $(PROGRAM) --without $$call --errno $$errno $(CONCERNED) || exit; done; done
+
+test: check unit spec-tests ## check, unit and spec-tests
 
 test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old new"] [RUNTIME=runc] [CASES=…]
 	cargo build --release --locked --package spec-tests
@@ -51,6 +63,18 @@ test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old 
 
 vm-shell: $(BUILT) ## a shell in a virtual machine, which has crust in its PATH: [VM=v2]
 	$(VM_ROOT) vm/run $(VM) $(TARGET)/release
+
+conformance: $(BUILT) ## a built checkout of opencontainers/runtime-tools, as root: SUITE_DIR=… [CASES=…] [RUNTIME=runc]
+	$(ROOT) suites/run conformance '$(SUITE_DIR)' --runtime $(PROGRAM) $(if $(BUILT),--known auto) $(CASES)
+
+bats: $(BUILT) ## a prepared checkout of opencontainers/runc, as root: SUITE_DIR=… [FILES=…] [RUNTIME=runc]
+	$(ROOT) suites/run bats '$(SUITE_DIR)' --runtime $(PROGRAM) $(if $(BUILT),--known auto) $(FILES)
+
+coverage: deps ## the lines that unit tests and spec-tests execute, as root
+	.ci/coverage
+
+deny: ## licences, origins, duplicates and known faults of what crust depends on
+	.ci/deny
 
 bundles: deps ## make the root file systems of the sample bundles
 	@mkdir -p bundles/hello/rootfs bundles/volumes/writable
