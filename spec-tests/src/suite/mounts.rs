@@ -239,6 +239,32 @@ fn file_systems() -> Vec<Case> {
                 did_is(&t.facts_of(&["read:/tmp/file"])?, "read:/tmp/file", "lower")
             }),
     );
+    cases.push(
+        case("mounts/overlay-of-many-layers")
+            .spec("**`options`** (array of strings, OPTIONAL) Mount options of the filesystem to be used.")
+            .run(|t| {
+                let mut layers = Vec::new();
+                for number in 0..4 {
+                    layers.push(t.path(&format!("{number}{}", "-layer".repeat(20))));
+                    fs::create_dir(&layers[number])?;
+                }
+                fs::write(format!("{}/file", layers[3]), "lowest")?;
+                let data = format!("lowerdir={}", layers.join(":"));
+                t.push(
+                    "/mounts",
+                    json!({ "destination": "/tmp", "type": "overlay", "source": "x", "options": [data, "shared"] }),
+                );
+                let facts = t.facts_of(&["read:/tmp/file"])?;
+                did_is(&facts, "read:/tmp/file", "lowest")?;
+                // What is set must be set on the new mount, and not on what it covers.
+                for (destination, shared) in [("/tmp", true), ("/", false)] {
+                    let mount = mount_of(&facts, destination)?;
+                    let found = mount["propagation"].to_string().contains("shared");
+                    ensure!(found == shared, "shared is {found}: {mount}");
+                }
+                Ok(())
+            }),
+    );
     cases.push(case("mounts/tmpcopyup").runc("tmpcopyup: the new tmpfs holds what was there").run(|t| {
         fs::write(t.rootfs().join("tmp/file"), "copied")?;
         t.tmpfs("/tmp", &["tmpcopyup"]);
