@@ -1,4 +1,4 @@
-//! A further process of a container, from its birth to `execve(2)`: what [`init`](super::init) makes, this joins.
+//! A further process of a container, from its birth to `execve(2)`: what [`init`] makes, this joins.
 //!
 //! The pid namespace comes last, by a fork, when nothing of the host is open any more: whoever is in the container, root
 //! with `CAP_SYS_PTRACE` too, never sees a process that could be led back to the host (CVE-2016-9962).
