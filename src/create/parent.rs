@@ -158,6 +158,12 @@ fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
     let (parent_end, child_end) = protocol::pair()?;
     let namespaces = &birthright.plan.namespaces;
     let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel)).bits() as u32 as u64;
+    if birthright.host.kernel < (6, 4)
+        && let Some(entrance) = &mut birthright.entrance
+    {
+        // Whoever is born in a cgroup has its parent's CPUs there, not the cgroup's (mended in Linux 6.4).
+        entrance.is_entered_by_self().at("linux.cgroupsPath")?;
+    }
     match clone_into(flags, birthright.entrance.as_mut()).at("linux.namespaces")? {
         Fork::Child => {
             drop(parent_end);
