@@ -76,16 +76,26 @@ class Cgroup:
             time.sleep(0.02)
 
 
-def run(command, name, seconds, output, env, cwd):
-    """Exit status of the command, or None when the time was over. `output` is a file for all that it says."""
+def run(command, name, seconds, output, env, cwd, complete=lambda: False):
+    """Exit status of the command, or None when the time was over. `output` is a file for all that it says. What still
+    runs a while after the output is complete is not waited for."""
     with Cgroup(name) as cgroup:
         box = ["unshare", "--mount", "--cgroup", "--ipc", "--uts", "--net", "--pid", "--fork", "--kill-child",
                "--mount-proc", "bash", "-c", INSIDE, "box"]
-        process = subprocess.Popen(box + command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env,
+        # An input that never ends: at its end a terminal would be told so.
+        process = subprocess.Popen(box + command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=env,
                                    cwd=cwd, preexec_fn=cgroup.enter, start_new_session=True)
+        end = time.monotonic() + seconds
+        status = None
+        while status is None and time.monotonic() < end:
+            try:
+                return process.wait(1)
+            except subprocess.TimeoutExpired:
+                if complete():
+                    status, end = 0, 0
         try:
-            return process.wait(seconds)
+            process.wait(5 if status == 0 else 0)
         except subprocess.TimeoutExpired:
             process.kill()  # and with it the first process of the box, and with that all others
             process.wait()
-            return None
+        return status
