@@ -278,7 +278,8 @@ impl Trial {
         self.told()
     }
 
-    fn told(&self) -> Verdict<Value> {
+    /// What the probe has written, which must be all that the container has.
+    pub fn told(&self) -> Verdict<Value> {
         let text = self.stdout();
         let errors = call::text(&self.work.join("container-stderr"));
         match serde_json::from_str(&text) {

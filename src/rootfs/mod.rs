@@ -108,6 +108,11 @@ impl Rootfs {
         &self.tree
     }
 
+    /// A path that leads to the container's root as long as the host's `/proc` is there.
+    pub fn path(&self) -> PathBuf {
+        attributes::through_procfs(&self.tree)
+    }
+
     /// Make the container's root read-only: after everything that had to be made in it.
     pub fn make_readonly(&self) -> Result<(), Error> {
         let readonly = Attributes { set: sys_mount::RDONLY, clear: 0 };
@@ -124,7 +129,7 @@ impl Rootfs {
                 sys_mount::unmount(Path::new("."), MntFlags::MNT_DETACH).at("root.path")?;
             }
             Enter::Move => {
-                unmount_hosts_kernel_filesystems()?;
+                unmount_hosts_kernel_filesystems(&file::current_dir().at("root.path")?)?;
                 sys_mount::mount(Some("."), Path::new("/"), None, MsFlags::MS_MOVE, None).at("root.path")?;
                 sys_mount::chroot_here().at("root.path")?;
             }
@@ -142,15 +147,16 @@ impl Rootfs {
 }
 
 /// Without `pivot_root(2)` the host's mounts stay below the container's. A full procfs or sysfs among them would let a
-/// user namespace inside the container mount another, without its masks (runc's pull request 1962).
-fn unmount_hosts_kernel_filesystems() -> Result<(), Error> {
+/// user namespace inside the container mount another, without its masks (runc's pull request 1962). Those of the container
+/// are below `own`, unless its root lies on top of the host's: then these paths lead to the host's alone.
+fn unmount_hosts_kernel_filesystems(own: &Path) -> Result<(), Error> {
     let mountinfo = file::read_text(file::here(), "/proc/self/mountinfo").at("root.path")?;
     for (point, kind) in mountinfo.lines().rev().filter_map(mount_point) {
-        if !matches!(kind, "proc" | "sysfs") {
+        let is_own = own != Path::new("/") && point.starts_with(own);
+        if is_own || !matches!(kind, "proc" | "sysfs") {
             continue;
         }
         match sys_mount::unmount(&point, MntFlags::MNT_DETACH) {
-            // The container's own mounts lie under another root here, and so are not found by these paths.
             Ok(()) | Err(sys::Error { errno: Errno::EINVAL | Errno::ENOENT | Errno::EPERM, .. }) => {}
             Err(error) => return Err(error).at("root.path"),
         }

@@ -144,6 +144,17 @@ fn other_commands() -> Vec<Case> {
             );
             Ok(())
         }),
+        case("cli/run-no-pivot").runc("--no-pivot: the container has its own proc, and not the host's").run(
+            |t| {
+                t.write_config()?;
+                let (bundle, id) = (t.bundle().display().to_string(), t.id.clone());
+                let command = t.command(&["run", "--no-pivot", "--bundle", &bundle, &id]);
+                let streams = t.container_streams();
+                t.execute_with(command, &streams)?.succeeded()?;
+                let facts = t.told()?;
+                super::mount_options::mount_of(&facts, "/proc").map(drop)
+            },
+        ),
         case("cli/run-keep").runc("run --keep leaves the stopped container (buildkit calls it so)").run(
             |t| {
                 t.probe(&["quiet"]).write_config()?;
