@@ -148,7 +148,8 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     // "For hooks executed in the container namespace, it is the pid as seen by the container."
     let state =
         |status| document(id, status, credentials::own_pid(), bundle, annotations).to_string().into_bytes();
-    hooks.run(Hook::CreateContainer, &state(Status::Created), Some(bundle))?;
+    // In the container's root, as runc runs them: hooks make links to libraries by relative paths.
+    hooks.run(Hook::CreateContainer, &state(Status::Created), Some(&rootfs.path()))?;
 
     sysctl.apply(&procfs)?;
     if let Some(process) = process {

@@ -327,6 +327,12 @@ fn others() -> Vec<Case> {
                 ensure!(all.iter().any(|path| **path == proc.as_str()), "{proc} is no mount yet: {all:?}");
                 Ok(())
             }),
+        case("hooks/createContainer-in-the-root")
+            .runc("createContainer hooks run in the container's root, as the host sees it")
+            .run(|t| {
+                let (seen, _) = life(t, &HOOKS[2])?;
+                equal("cwd", &seen["cwd"], &json!(t.rootfs().display().to_string()))
+            }),
         case("hooks/createRuntime-namespaces-are-there")
             .spec("The `createRuntime` hooks MUST be called as part of the `create` operation after the \
                     runtime environment has been created.")
