@@ -157,9 +157,22 @@ pub fn execute(path: &std::path::Path, args: &[std::ffi::CString], env: &[std::f
     }
 }
 
-/// Whether the caller may execute a file, by its real ids: `access(2)`.
+/// Whether the caller may execute a file, as `execve(2)` decides: by its effective ids and capabilities (`faccessat2(2)`,
+/// Linux 5.8), or before that by its real ids.
 pub fn may_execute(path: &std::path::Path) -> Result<()> {
-    named(nix::unistd::access(path, nix::unistd::AccessFlags::X_OK), || format!("access({path:?}, X_OK)"))
+    use nix::NixPath;
+    let by_effective = path.with_nix_path(|c_path| {
+        let flags = libc::AT_EACCESS;
+        // SAFETY: a NUL-terminated path and numbers.
+        Errno::result(unsafe {
+            libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, c_path.as_ptr(), libc::X_OK, flags)
+        })
+    });
+    let result = match by_effective.and_then(|result| result) {
+        Err(errno) if super::is_missing(errno) => nix::unistd::access(path, nix::unistd::AccessFlags::X_OK),
+        result => result.map(drop),
+    };
+    named(result, || format!("faccessat2({path:?}, X_OK, AT_EACCESS)"))
 }
 
 /// A copy of a descriptor of another process (Linux 5.6).

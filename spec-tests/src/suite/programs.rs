@@ -153,6 +153,17 @@ fn good() -> Vec<Case> {
             ensure!(stderr.contains("permission denied"), "stderr: {stderr}");
             Ok(())
         }),
+        case("programs/of-another-user-with-the-right-to-pass-over")
+            .runc("a program that CAP_DAC_OVERRIDE lets the container's user execute is executed")
+            .run(|t| {
+                let probe = t.rootfs().join(&crate::bundle::PROBE[1..]);
+                fs::set_permissions(probe, fs::Permissions::from_mode(0o700))?;
+                t.set("/process/user/uid", 1000);
+                for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
+                    t.set(&format!("/process/capabilities/{set}"), json!(["CAP_DAC_OVERRIDE"]));
+                }
+                t.facts().map(drop)
+            }),
         case("programs/of-another-user-only")
             .security("E14", "a program that the container's user may not execute is refused")
             .run(|t| {
