@@ -82,6 +82,9 @@ impl View<'_> {
 
     /// Make read-only and hide what the config lists: after everything that is made in it.
     pub fn cover(&self, rootfs: &Rootfs) -> Result<(), Error> {
+        for mount in self.mounts {
+            rootfs::mount::make_readonly_late(rootfs.tree(), mount)?;
+        }
         cover::make_readonly(rootfs.tree(), self.readonly_paths)?;
         cover::mask(rootfs.tree(), self.masked_paths)?;
         // Without a mount namespace the config may ask for none of these.

@@ -120,7 +120,11 @@ fn filesystem(
         mode = format!("{:o}", file::stat(&target).at(field.clone())?.st_mode & 0o7777);
         parameters.push(("mode", Some(&mode)));
     }
-    let attributes = if mount.options.copy_up { 0 } else { mount.options.attributes.set };
+    let attributes = match () {
+        () if mount.options.copy_up => 0,
+        () if is_made_readonly_late(mount) => mount.options.attributes.set & !mount::RDONLY,
+        () => mount.options.attributes.set,
+    };
     if must_use_old_call(mount, &parameters) {
         return old_call(tree, mount, &target, (kind, source)).at(field.clone());
     }
@@ -163,10 +167,30 @@ fn split(parameter: &str) -> (&str, Option<&str>) {
 
 /// The flags that `fsconfig(2)` knows by name.
 fn filesystem_flags(mount: &Mount) -> impl Iterator<Item = (&'static str, Option<&'static str>)> + use<> {
-    let readonly = mount.options.attributes.set & mount::RDONLY != 0 && !mount.options.copy_up;
+    let readonly = mount.options.attributes.set & mount::RDONLY != 0
+        && !mount.options.copy_up
+        && !is_made_readonly_late(mount);
     let readonly = if readonly { MsFlags::MS_RDONLY } else { MsFlags::empty() };
     let flags = mount.options.filesystem | readonly;
     FILESYSTEM_FLAGS.into_iter().filter_map(move |(name, flag)| flags.contains(flag).then_some((name, None)))
+}
+
+/// The runtime makes devices and links in `/dev`, and other mounts their directories, before it can be read-only.
+fn is_made_readonly_late(mount: &Mount) -> bool {
+    let is_filesystem = matches!(mount.what, What::Filesystem(..));
+    is_filesystem
+        && mount.destination == Path::new("/dev")
+        && mount.options.attributes.set & mount::RDONLY != 0
+}
+
+/// After everything that is made in it.
+pub fn make_readonly_late(tree: &Tree, mount: &Mount) -> Result<(), Error> {
+    if !is_made_readonly_late(mount) {
+        return Ok(());
+    }
+    let readonly = Attributes { set: mount::RDONLY, clear: 0 };
+    let dev = tree.open(&mount.destination, OFlag::O_DIRECTORY).at(mount.field.clone())?;
+    change(&dev, readonly, MsFlags::empty(), Reach::One).at(mount.field.clone())
 }
 
 /// `fsconfig(2)` takes values of at most 255 bytes, which a list of overlay's layers exceeds, and has no name for these

@@ -265,6 +265,16 @@ fn file_systems() -> Vec<Case> {
                 Ok(())
             }),
     );
+    cases.push(case("mounts/dev-read-only").runc("a read-only /dev has its devices, links and mounts").run(
+        |t| {
+            t.set("/mounts/1/options", json!(["nosuid", "mode=755", "ro"]));
+            let facts = t.facts_of(&["stat:/dev/null", "stat:/dev/pts/ptmx", "create:/dev/new"])?;
+            for path in ["stat:/dev/null", "stat:/dev/pts/ptmx"] {
+                ensure!(did(&facts, path).is_object(), "{path}: {}", did(&facts, path));
+            }
+            did_is(&facts, "create:/dev/new", "EROFS")
+        },
+    ));
     cases.push(case("mounts/tmpcopyup").runc("tmpcopyup: the new tmpfs holds what was there").run(|t| {
         fs::write(t.rootfs().join("tmp/file"), "copied")?;
         t.tmpfs("/tmp", &["tmpcopyup"]);
