@@ -77,7 +77,10 @@ impl SubCgroups {
 fn below(path: &str) -> Result<PathBuf, Problems> {
     let path = Path::new(path);
     if path.components().any(|component| component == Component::ParentDir) {
-        return Err(Problems::one(FIELD, format!("{path:?} is not a sub cgroup path: it has \"..\"")));
+        return Err(Problems::one(
+            FIELD,
+            format!("{} is not a sub cgroup path: it has \"..\"", path.display()),
+        ));
     }
     Ok(path.components().filter(|component| matches!(component, Component::Normal(_))).collect())
 }
