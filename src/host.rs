@@ -1,6 +1,6 @@
 //! Facts about the machine, read once and only read.
 
-use crate::cgroup::hierarchy::Hierarchy;
+use crate::cgroup::hierarchy::{Driver, Hierarchy};
 use crate::cli::Rootless;
 use crate::error::{At, Error};
 use crate::sys::file::{self, OFlag};
@@ -27,6 +27,8 @@ pub struct Host {
     pub selinux: bool,
     /// Which cgroup directories there are.
     pub hierarchy: Hierarchy,
+    /// Who is asked for new ones.
+    pub driver: Driver,
 }
 
 impl Host {
@@ -50,6 +52,7 @@ impl Host {
             apparmor: exists("/sys/kernel/security/apparmor"),
             selinux: exists("/sys/fs/selinux/enforce"),
             hierarchy: Hierarchy::read()?,
+            driver: Driver::default(),
         })
     }
 }

@@ -38,6 +38,16 @@ impl Version {
     }
 }
 
+/// Who makes a container's cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// We do, as directories.
+    #[default]
+    Cgroupfs,
+    /// systemd does, as a scope (`--systemd-cgroup`).
+    Systemd,
+}
+
 /// A mounted tree of cgroup directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
@@ -305,6 +315,7 @@ pub(crate) mod examples {
             apparmor: false,
             selinux: false,
             hierarchy,
+            driver: super::Driver::default(),
         }
     }
 

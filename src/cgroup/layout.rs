@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroupfs::Root;
 use super::hierarchy::{Tree, Version};
+use super::systemd::{Session, Unit};
 use crate::config::linux::cgroups_path::{CgroupsPath, FIELD};
 use crate::config::linux::resources::Resources;
 use crate::container::id::ContainerId;
@@ -20,6 +21,9 @@ use crate::host::Host;
 pub struct Layout {
     /// The path below each directory's base.
     path: PathBuf,
+    /// The scope of systemd that it is, if systemd makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
     /// What tells it from a cgroup that is made in its place some day.
     #[serde(default)]
     mark: String,
@@ -81,6 +85,16 @@ impl Directory {
     }
 }
 
+/// The trees of v1 in which systemd makes directories for its units.
+const SYSTEMDS: [&str; 7] = ["cpu", "cpuacct", "blkio", "memory", "devices", "pids", "name=systemd"];
+
+impl Directory {
+    /// Whether systemd makes it for a scope.
+    pub fn is_systemds(&self) -> bool {
+        self.version == Version::V2 || SYSTEMDS.iter().any(|controller| self.has(controller))
+    }
+}
+
 /// The way from a mount point to a container's directory, level by level.
 #[derive(Clone, Debug)]
 pub struct Levels {
@@ -109,23 +123,38 @@ impl Levels {
 impl Layout {
     /// Where the cgroup of this container is to be.
     ///
-    /// All v1 trees are joined, and the v2 tree of a hybrid host only where a limit needs it: joining it is not free.
+    /// All v1 trees are joined, and the v2 tree of a hybrid host only where a limit or systemd needs it: joining it is not
+    /// free.
     pub fn new(path: &CgroupsPath, id: &ContainerId, resources: &Resources, host: &Host) -> Self {
         let hierarchy = &host.hierarchy;
+        // There systemd looks whether a scope has processes.
+        let is_scope = matches!(path, CgroupsPath::Scope(_));
         let v1 = hierarchy.v1().iter().map(|tree| Directory::new(Version::V1, tree, path.base_in_v1(tree)));
         let v2 = hierarchy
             .v2()
-            .filter(|_| hierarchy.v1().is_empty() || resources.needs_v2_of(hierarchy))
+            .filter(|_| hierarchy.v1().is_empty() || is_scope || resources.needs_v2_of(hierarchy))
             .map(|tree| Directory::new(Version::V2, tree, path.base_in_v2(tree)));
         let asked = *path != CgroupsPath::Default || resources.has_limits();
         let need = if host.rootless && !asked { Need::Optional } else { Need::Required };
         let mark = format!("{id} {}", crate::time::rfc3339_now());
-        Self { path: path.path(id), mark, need, directories: v1.chain(v2).collect() }
+        let unit = match path {
+            CgroupsPath::Scope(scope) => Some(Unit::new(
+                scope.unit(id),
+                if scope.user.is_some() { Session::User } else { Session::System },
+            )),
+            _ => None,
+        };
+        Self { path: path.path(id), unit, mark, need, directories: v1.chain(v2).collect() }
     }
 
     /// The directories, one per tree.
     pub fn directories(&self) -> &[Directory] {
         &self.directories
+    }
+
+    /// The scope of systemd that it is, if systemd makes it.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// What marks its directory.
@@ -150,11 +179,20 @@ impl Layout {
 
     /// Look at what is there, and change nothing.
     pub fn survey(mut self) -> Result<Survey, Error> {
+        if let Some(unit) = &mut self.unit {
+            unit.find()?;
+        }
         let mut roots = Vec::with_capacity(self.directories.len());
         for i in 0..self.directories.len() {
             let directory = &self.directories[i];
             let root = Root::open(directory).at(FIELD)?;
-            let existing = root.existing(&self.levels(directory)).at(FIELD)?;
+            let levels = self.levels(directory);
+            // systemd's slices are its own to remove.
+            let existing = if self.unit.is_some() && directory.is_systemds() {
+                levels.last().saturating_sub(1)
+            } else {
+                root.existing(&levels).at(FIELD)?
+            };
             self.directories[i].existing = existing;
             roots.push(root);
         }

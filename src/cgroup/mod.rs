@@ -9,20 +9,24 @@
 //! Cgroup::open(layout)?                    the same from another command
 //! ```
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::config::linux::cgroups_path::FIELD;
+use crate::config::linux::cgroups_path::{CgroupsPath, FIELD};
+use crate::config::linux::resources::pids::Pids;
 use crate::config::linux::resources::{Resources, Write};
 use crate::error::{At, Error};
 use crate::sys::{Errno, file};
 use cgroupfs::{Made, Root};
 use hierarchy::Version;
 use layout::{Directory, Layout, Need, Survey};
+use systemd::Holder;
 
 pub mod cgroupfs;
 mod controllers;
+mod dbus;
 pub mod device_filter;
 pub mod device_list;
 mod device_rules;
@@ -32,8 +36,10 @@ pub mod layout;
 mod mark;
 mod out_of_memory;
 mod processes;
+mod scope;
 pub mod stats;
 pub mod sub_cgroups;
+mod systemd;
 mod update;
 mod writes;
 
@@ -54,6 +60,8 @@ pub struct Cgroup {
     /// One per directory of the layout.
     places: Vec<Place>,
     on_drop: OnDrop,
+    /// What keeps systemd's scope until init is in it, and the limit of tasks that has to wait until it is gone.
+    holder: Option<(Holder, Pids)>,
 }
 
 /// An open tree and, if it is there, the container's directory in it.
@@ -71,9 +79,13 @@ enum OnDrop {
 
 impl Survey {
     /// Make the directories, and put the limits and device rules in force. Before that, refuse a cgroup that is in use.
-    pub fn create(self, resources: &Resources) -> Result<Cgroup, Error> {
+    pub fn create(self, path: &CgroupsPath, resources: &Resources) -> Result<Cgroup, Error> {
         let places = self.roots.into_iter().map(|root| Place { root, leaf: None }).collect();
-        let mut cgroup = Cgroup { layout: self.layout, places, on_drop: OnDrop::Remove };
+        let mut cgroup = Cgroup { layout: self.layout, places, on_drop: OnDrop::Remove, holder: None };
+        let resources = match path {
+            CgroupsPath::Scope(scope) => cgroup.start_scope(scope, resources)?,
+            _ => Cow::Borrowed(resources),
+        };
         let limits = resources.v2();
         for index in 0..cgroup.places.len() {
             match cgroup.make(index, &limits) {
@@ -84,7 +96,7 @@ impl Survey {
             }
         }
         cgroup.mark();
-        cgroup.apply(resources)?;
+        cgroup.apply(&resources)?;
         cgroup.restrict_devices(&resources.devices)?;
         Ok(cgroup)
     }
@@ -102,7 +114,7 @@ impl Cgroup {
             };
             places.push(Place { root, leaf });
         }
-        Ok(Self { layout, places, on_drop: OnDrop::Keep })
+        Ok(Self { layout, places, on_drop: OnDrop::Keep, holder: None })
     }
 
     /// Where it is.
@@ -178,6 +190,9 @@ impl Cgroup {
     }
 
     fn make(&mut self, index: usize, limits: &[Write]) -> Result<(), Error> {
+        if self.layout.unit().is_some() {
+            return self.make_beside_systemd(index);
+        }
         let directory = &self.layout.directories()[index];
         let levels = self.layout.levels(directory);
         let root = &self.places[index].root;
@@ -205,13 +220,18 @@ impl Cgroup {
             if is_ours {
                 self.layout.disown(index);
             }
-            refuse_used(self.layout.directories()[index].version, &leaf)?;
+            refuse_used(self.layout.directories()[index].version, &leaf, None)?;
         }
         self.places[index].leaf = Some(leaf);
         Ok(())
     }
 
     fn remove(&self, limit: Duration) -> Result<(), Error> {
+        if let Some(unit) = self.layout.unit()
+            && let Err(error) = unit.stop()
+        {
+            crate::log::warn(&error.to_string());
+        }
         let began = Instant::now();
         let mut pause = Duration::from_millis(1);
         let mut busy: Vec<usize> = (0..self.places.len()).collect();
@@ -277,6 +297,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
+        self.holder = None;
         if self.on_drop == OnDrop::Remove
             && let Err(error) = self.remove(BUSY_ON_FAILURE)
         {
@@ -286,8 +307,8 @@ impl Drop for Cgroup {
 }
 
 /// A container must be alone in its cgroup, or an operation on it would be one on others.
-fn refuse_used(version: Version, leaf: &OwnedFd) -> Result<(), Error> {
-    let processes = processes::below(leaf).at(FIELD)?.len();
+fn refuse_used(version: Version, leaf: &OwnedFd, holder: Option<i32>) -> Result<(), Error> {
+    let processes = processes::below(leaf).at(FIELD)?.into_iter().filter(|&pid| Some(pid) != holder).count();
     if processes != 0 {
         return Err(Error::message(format!(
             "container's cgroup is not empty: {processes} process(es) found"

@@ -17,16 +17,22 @@ pub struct Before<'a> {
     /// Per directory: files and values.
     values: Vec<Vec<(Cow<'static, str>, String)>>,
     devices: Option<DeviceRules>,
+    /// What systemd was told, and all that was in force before.
+    told: Option<(Resources, Resources)>,
 }
 
 impl Cgroup {
-    /// Put limits and rules for devices in force, in place of those that are. What is not in `resources` stays as it is.
+    /// Put limits and rules for devices in force, in place of those that are. What is not in `resources` stays as it is;
+    /// `old` is all that is in force.
     pub fn change(
         &self,
         resources: &Resources,
+        old: &Resources,
         devices: Option<&(DeviceRules, DeviceRules)>,
     ) -> Result<Before<'_>, Error> {
         let mut before = self.remember(resources);
+        self.tell_systemd(resources, devices.map(|(_, new)| new))?;
+        before.told = Some((resources.clone(), old.clone()));
         self.apply(resources)?;
         if let Some((old, new)) = devices {
             before.devices = Some(old.clone());
@@ -42,7 +48,7 @@ impl Cgroup {
             let writes = if directory.version == Version::V1 { &v1 } else { &v2 };
             place.leaf.as_ref().map_or(vec![], |leaf| remember(directory, leaf, writes))
         });
-        Before { cgroup: self, values: values.collect(), devices: None }
+        Before { cgroup: self, values: values.collect(), devices: None, told: None }
     }
 
     /// v1 takes a list rule by rule, and begins with none: nobody shall see that.
@@ -101,6 +107,7 @@ impl Before<'_> {
     pub fn forget(mut self) {
         self.values.clear();
         self.devices = None;
+        self.told = None;
     }
 }
 
@@ -116,6 +123,14 @@ impl Drop for Before<'_> {
             for (file, value) in todo {
                 crate::log::warn(&format!("{file}: {value:?} could not be written back"));
             }
+        }
+        let told = self.told.as_ref().map(|(new, old)| self.cgroup.tell_systemd_of_old(new, old));
+        let told = told.unwrap_or(Ok(())).and_then(|()| match &self.devices {
+            Some(devices) => self.cgroup.tell_systemd(&Resources::nothing(), Some(devices)),
+            None => Ok(()),
+        });
+        if let Err(error) = told {
+            crate::log::warn(&error.to_string());
         }
         if let Some(devices) = &self.devices
             && let Err(error) = self.cgroup.change_devices(devices)

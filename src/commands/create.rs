@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
-use crate::cgroup::hierarchy::Hierarchy;
+use crate::cgroup::hierarchy::{Driver, Hierarchy};
 use crate::cli::{self, CgroupManager, Create, Global};
 use crate::commands::inherit::Inherited;
 use crate::commands::{print, runtime_root};
@@ -81,6 +81,8 @@ pub fn create(
     if global.cgroup_manager == CgroupManager::Disabled {
         host.hierarchy = Hierarchy::None;
         config::forget_cgroup(&mut bundle.spec);
+    } else if global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd {
+        host.driver = Driver::Systemd;
     }
     let found = std::mem::take(&mut bundle.problems);
     let plan = Plan::new(&bundle.spec, &bundle.path, found, &host)?;

@@ -59,7 +59,7 @@ fn document() -> Value {
 mod tests {
     use super::*;
     use crate::bundle::Bundle;
-    use crate::cgroup::hierarchy::Hierarchy;
+    use crate::cgroup::hierarchy::{Driver, Hierarchy};
     use crate::config::Plan;
     use crate::host::Host;
 
@@ -74,6 +74,7 @@ mod tests {
             apparmor: true,
             selinux: true,
             hierarchy: Hierarchy::None,
+            driver: Driver::default(),
         }
     }
 

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{CgroupManager, Cli, Command, Global, normalize};
+use crate::cli::{Cli, Command, Global, normalize};
 use crate::error::{At, Error};
 use crate::log;
 use crate::own_binary;
@@ -88,9 +88,6 @@ fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<ExitCode, Error> 
     };
     open_log(global)?;
     protected?;
-    if global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd {
-        return Err(Error::message("--systemd-cgroup: not supported by this version of crust"));
-    }
     let done = |result: Result<(), Error>| result.map(|()| ExitCode::SUCCESS);
     match command {
         Command::Create(create) => done(create::run(global, create, inherited)),

@@ -29,7 +29,7 @@ pub fn run(global: &Global, command: &cli::Update) -> Result<(), Error> {
     let refuse = |problems| Error::message(format!("update: {problems}"));
     let update = Update::parse(&container.resources()?, request, &host).map_err(refuse)?;
     let cgroup = Cgroup::open(container.state.cgroup.clone())?;
-    let before = cgroup.change(&update.change, update.devices.as_ref())?;
+    let before = cgroup.change(&update.change, &update.old, update.devices.as_ref())?;
     container.save_resources(&update.stored)?;
     before.forget();
     Ok(())

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, Spec};
 
+use crate::cgroup::hierarchy::Driver;
 use crate::error::{Field, Problems};
 use crate::host::Host;
 use crate::sys::mount::{self, Attributes, Reach};
@@ -33,6 +34,7 @@ use linux::namespaces::{Kind, Namespaces};
 use linux::personality::Personality;
 use linux::resources::Resources;
 use linux::rootfs_propagation::{self, Propagation};
+use linux::scope::Scope;
 use linux::seccomp::Seccomp;
 use linux::sysctl::{OwnNamespaces, Sysctl};
 use linux::time_offsets::TimeOffsets;
@@ -120,7 +122,13 @@ impl Plan {
         let (hostname, domainname) = (spec.hostname().as_deref(), spec.domainname().as_deref());
         let names = problems.keep(Names::parse(hostname, domainname, &namespaces));
         let sysctl = problems.keep(Sysctl::parse(linux.sysctl().as_ref(), &own));
-        let cgroups_path = problems.keep(CgroupsPath::parse(linux.cgroups_path().as_deref(), host));
+        let cgroups_path = linux.cgroups_path().as_deref();
+        let cgroups_path = problems.keep(match host.driver {
+            Driver::Cgroupfs => CgroupsPath::parse(cgroups_path, host),
+            Driver::Systemd => {
+                Scope::parse(cgroups_path, spec.annotations().as_ref(), host).map(CgroupsPath::Scope)
+            }
+        });
         let resources = problems.keep(Resources::parse(linux.resources().as_ref(), host));
         let seccomp = problems.keep(Seccomp::parse(linux.seccomp().as_ref(), host));
         let personality = problems.keep(Personality::parse(linux.personality().as_ref()));

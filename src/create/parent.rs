@@ -86,7 +86,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         Then::Execute | Then::ExecuteInForeground => None,
     };
 
-    let mut cgroup = survey.create(&plan.resources)?;
+    let mut cgroup = survey.create(&plan.cgroups_path, &plan.resources)?;
     let entrance = cgroup.entrance()?;
     let birthright = Birthright {
         plan,
@@ -104,7 +104,8 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     };
     let (mut init, end) = bear(birthright)?;
     let mut service = Service { order, dir, state: &state, terminal: None, hooks_have_run: false };
-    let served = service.serve(&mut init, &end).and_then(|()| ready(order, dir, &init));
+    let served =
+        service.serve(&mut init, &end).and_then(|()| ready(order, dir, &init)).and_then(|()| cgroup.settle());
     let (terminal, hooks_have_run) = (service.terminal, service.hooks_have_run);
     if let Err(error) = served {
         let error = explain(error, &cgroup);

@@ -184,6 +184,13 @@ pub fn pidfd_getfd(pidfd: impl AsFd, number: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
 }
 
+/// Do nothing until a signal ends this process.
+pub fn wait_for_signals() -> ! {
+    loop {
+        nix::unistd::pause();
+    }
+}
+
 /// A child for a test: it runs `body` and exits with its result, or with 101 if it panics.
 #[cfg(test)]
 pub fn in_child(body: impl FnOnce() -> i32 + std::panic::UnwindSafe) -> Pid {

@@ -44,6 +44,7 @@ mod seccomp;
 mod seccomp_listener;
 mod state;
 mod sysctl;
+mod systemd;
 mod terminal;
 mod update;
 mod usage;
@@ -85,6 +86,7 @@ fn every() -> Vec<Case> {
         kill::cases(),
         delete::cases(),
         ends::cases(),
+        systemd::cases(),
         features::cases(),
         root::cases(),
         mounts::cases(),

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::cgroup::hierarchy::{Hierarchy, Tree};
+use crate::config::linux::scope::Scope;
 use crate::container::id::ContainerId;
 use crate::error::Problems;
 use crate::host::Host;
@@ -26,6 +27,8 @@ pub enum CgroupsPath {
     Relative(PathBuf),
     /// Not given: as a relative path that is the container's id.
     Default,
+    /// A scope of systemd.
+    Scope(Scope),
 }
 
 impl CgroupsPath {
@@ -64,6 +67,7 @@ impl CgroupsPath {
         match self {
             Self::Absolute(_) => PathBuf::new(),
             Self::Relative(_) | Self::Default => tree.own.clone().unwrap_or_default(),
+            Self::Scope(scope) => scope.base(tree),
         }
     }
 
@@ -73,6 +77,7 @@ impl CgroupsPath {
         match self {
             Self::Absolute(_) => PathBuf::new(),
             Self::Relative(_) | Self::Default => parent.unwrap_or(Path::new("")).to_owned(),
+            Self::Scope(scope) => scope.base(tree),
         }
     }
 
@@ -81,6 +86,7 @@ impl CgroupsPath {
         match self {
             Self::Absolute(path) | Self::Relative(path) => path.clone(),
             Self::Default => id.as_str().into(),
+            Self::Scope(scope) => scope.path(id),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod namespaces;
 pub mod personality;
 pub mod resources;
 pub mod rootfs_propagation;
+pub mod scope;
 pub mod seccomp;
 pub mod sysctl;
 pub mod time_offsets;

@@ -247,6 +247,7 @@ pub(crate) fn plain_host() -> crate::host::Host {
         apparmor: false,
         selinux: false,
         hierarchy: crate::cgroup::hierarchy::Hierarchy::None,
+        driver: crate::cgroup::hierarchy::Driver::default(),
     }
 }
 

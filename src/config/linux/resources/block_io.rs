@@ -4,6 +4,8 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::Write;
+use super::property::Property;
+use crate::cgroup::hierarchy::Version;
 use crate::error::{Field, Problems};
 use crate::host::Host;
 
@@ -136,6 +138,18 @@ impl BlockIo {
         };
         writes.extend(self.rates.iter().map(rate));
         writes
+    }
+
+    /// The weight against the siblings. Rates and weights of single devices systemd leaves alone when it does not know
+    /// of them.
+    pub fn systemd(&self, version: Version) -> Vec<Property> {
+        let all = self.weights.iter();
+        let own = all.filter(|(_, against, device, _)| *against == Against::Siblings && device.is_none());
+        let property = |(_, _, _, weight): &(Field, Against, Option<Device>, Weight)| match version {
+            Version::V1 => Property::number("BlockIOWeight", u64::from(weight.0)),
+            Version::V2 => Property::number("IOWeight", weight.in_io_weight()),
+        };
+        own.map(property).collect()
     }
 
     /// BFQ takes the weight as it is; the cost model's `io.weight` has a range of its own.

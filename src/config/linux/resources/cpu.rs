@@ -3,7 +3,9 @@
 
 use oci_spec::runtime::LinuxCpu;
 
+use super::property::{INFINITY, Property, Value, mask};
 use super::{Limit, Write};
+use crate::cgroup::hierarchy::Version;
 use crate::error::Problems;
 use crate::host::Host;
 
@@ -23,6 +25,9 @@ const SHARES_RANGE: (u64, u64) = (2, 262_144);
 
 /// The shortest and the longest period of the CFS, in microseconds; no quota is shorter than the former either.
 const PERIOD_RANGE: (u64, u64) = (1_000, 1_000_000);
+
+/// The kernel's, in microseconds.
+const DEFAULT_PERIOD: u64 = 100_000;
 
 /// Limits of the controllers cpu and cpuset. What is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,6 +132,33 @@ impl Cpu {
         writes
     }
 
+    /// systemd counts the quota in whole percents of a CPU, and is given the next one above; the files then get the exact
+    /// value.
+    pub fn systemd(&self, version: Version) -> Vec<Property> {
+        let mut properties = Vec::new();
+        if let Some(shares) = self.shares_in_force() {
+            properties.push(match version {
+                Version::V1 => Property::number("CPUShares", shares),
+                Version::V2 => Property::number("CPUWeight", weight(shares)),
+            });
+        }
+        if let Some(quota) = self.quota {
+            let per_second = per_second(quota, self.period.unwrap_or(DEFAULT_PERIOD));
+            properties.push(Property::number("CPUQuotaPerSecUSec", per_second));
+        }
+        if let Some(period) = self.period {
+            properties.push(Property::young("CPUQuotaPeriodUSec", Value::U64(period)));
+        }
+        if version == Version::V2 {
+            let set = [("AllowedCPUs", &self.cpus), ("AllowedMemoryNodes", &self.mems)];
+            properties.extend(
+                set.into_iter()
+                    .filter_map(|(name, list)| Some(Property::young(name, mask(list.as_deref()?)))),
+            );
+        }
+        properties
+    }
+
     fn shares_in_force(&self) -> Option<u64> {
         self.shares.filter(|_| self.idle != Some(Idle::Yes))
     }
@@ -149,6 +181,14 @@ impl Idle {
             Self::No => "0".into(),
             Self::Yes => "1".into(),
         }
+    }
+}
+
+/// `CPUQuotaPerSecUSec`: microseconds in a second, in steps of a percent.
+pub(super) fn per_second(quota: Limit, period: u64) -> u64 {
+    match quota {
+        Limit::Unlimited => INFINITY,
+        Limit::At(quota) => quota.saturating_mul(1_000_000).div_ceil(period.max(1)).next_multiple_of(10_000),
     }
 }
 

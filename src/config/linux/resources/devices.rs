@@ -4,6 +4,7 @@
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use super::Write;
+use super::property::{Property, Value as PropertyValue};
 use crate::cgroup::device_list::DeviceList;
 use crate::error::{Field, Problems};
 use crate::host::Host;
@@ -114,6 +115,20 @@ impl Pattern {
         meet(self.kind, other.kind) && meet(self.major, other.major) && meet(self.minor, other.minor)
     }
 
+    /// As in `DeviceAllow`: `/dev/char/1:3`, `char-pts`, `block-*`. A path need not exist for systemd to understand it.
+    fn systemd(self, groups: &str) -> Option<String> {
+        let kind = match self.kind? {
+            Kind::Char => "char",
+            Kind::Block => "block",
+        };
+        match (self.major, self.minor) {
+            (None, None) => Some(format!("{kind}-*")),
+            (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
+            (Some(major), None) => group(groups, kind, major).map(|name| format!("{kind}-{name}")),
+            (None, Some(_)) => None,
+        }
+    }
+
     /// A pattern for both kinds is two patterns in the files of v1.
     pub fn by_kind(self) -> impl Iterator<Item = Self> {
         let kinds = [Kind::Char, Kind::Block];
@@ -135,6 +150,20 @@ impl std::fmt::Display for Pattern {
         let number = |n: Option<u32>| n.map_or("*".into(), |n| n.to_string());
         write!(f, "{kind} {}:{}", number(self.major), number(self.minor))
     }
+}
+
+/// The driver of a major number in `/proc/devices`, if its name is not that of others as well.
+fn group<'a>(groups: &'a str, kind: &str, major: u32) -> Option<&'a str> {
+    let title = if kind == "char" { "Character devices:" } else { "Block devices:" };
+    let section = groups.split("\n\n").find(|section| section.trim_start().starts_with(title))?;
+    let entries: Vec<(&str, &str)> = section
+        .lines()
+        .skip_while(|line| !line.starts_with(title))
+        .filter_map(|line| line.trim().split_once(' '))
+        .collect();
+    let (_, name) = entries.iter().find(|(number, _)| number.parse() == Ok(major))?;
+    let alone = entries.iter().filter(|(_, other)| other == name).count() == 1;
+    alone.then_some(*name)
 }
 
 /// An entry of the list.
@@ -220,6 +249,33 @@ impl DeviceRules {
         }
     }
 
+    /// For a scope: what is not listed is denied. `groups` is `/proc/devices`, since systemd takes all minor numbers of a
+    /// device by the name of its driver. A list that systemd cannot hold in full is not given to it: it would take
+    /// away what the rules allow as soon as it is told to reload.
+    pub fn systemd(&self, groups: &str) -> Vec<Property> {
+        let text = |name: &str, value: &str| Property::new(name, PropertyValue::Text(value.into()));
+        if !self.are_enforced() {
+            return vec![];
+        }
+        let allowed = match DeviceList::of(self.rules()) {
+            Ok(list) if list.verdict == Verdict::Deny => {
+                let entries = list
+                    .exceptions
+                    .iter()
+                    .map(|(pattern, access)| Some((pattern.systemd(groups)?, access.to_string())));
+                entries.collect::<Option<Vec<_>>>()
+            }
+            _ => None,
+        };
+        match allowed {
+            None => vec![text("DevicePolicy", "auto")],
+            Some(allowed) => vec![
+                text("DevicePolicy", "strict"),
+                Property::new("DeviceAllow", PropertyValue::Pairs(allowed)),
+            ],
+        }
+    }
+
     /// For the `devices` controller of v1: first everything is denied (or allowed), then the exceptions are written.
     pub fn v1(&self) -> Vec<Write> {
         let Ok(list) = DeviceList::of(self.rules()) else { return vec![] };
@@ -284,6 +340,31 @@ mod tests {
     fn v1(json: &str) -> Vec<String> {
         let writes = parse(json, &examples::v1()).unwrap().v1();
         writes.into_iter().map(|w| format!("{} {}", w.file.trim_start_matches("devices."), w.value)).collect()
+    }
+
+    #[test]
+    fn a_scope_is_told_all_or_nothing() {
+        let groups = "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n136 pts\n\nBlock devices:\n  7 loop\n";
+        let rules = |json: &str, groups: &str| {
+            let spec: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).unwrap();
+            DeviceRules::parse(&spec, &examples::v2()).unwrap().systemd(groups)
+        };
+        let [policy, list] = &rules(r#"[{"allow":true,"type":"b","major":7,"access":"r"}]"#, groups)[..]
+        else {
+            panic!()
+        };
+        assert_eq!(policy.value, PropertyValue::Text("strict".into()));
+        let PropertyValue::Pairs(pairs) = &list.value else { panic!() };
+        for expected in [("block-loop", "r"), ("char-*", "m"), ("/dev/char/1:3", "rwm"), ("char-pts", "rwm")]
+        {
+            assert!(
+                pairs.iter().any(|(what, access)| (&**what, &**access) == expected),
+                "{expected:?} in {pairs:?}"
+            );
+        }
+        let auto = [Property::new("DevicePolicy", PropertyValue::Text("auto".into()))];
+        assert_eq!(rules(r#"[{"allow":true,"access":"rwm"}]"#, groups), auto);
+        assert_eq!(rules(r#"[{"allow":true,"type":"c","major":77,"access":"r"}]"#, groups), auto);
     }
 
     #[test]

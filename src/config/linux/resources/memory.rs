@@ -3,7 +3,9 @@
 
 use oci_spec::runtime::LinuxMemory;
 
+use super::property::Property;
 use super::{Limit, Write};
+use crate::cgroup::hierarchy::Version;
 use crate::error::Problems;
 use crate::host::Host;
 
@@ -149,6 +151,23 @@ impl Memory {
             writes.push(write(RESERVATION, "memory.low", reservation.or_max()));
         }
         writes
+    }
+
+    /// v1 has no property for swap, nor one for the reservation.
+    pub fn systemd(&self, version: Version) -> Vec<Property> {
+        let mut properties = Vec::new();
+        let mut add = |name: &str, limit: Option<Limit>| {
+            properties.extend(limit.map(|limit| Property::number(name, limit.or_infinity())));
+        };
+        match version {
+            Version::V1 => add("MemoryLimit", self.limit),
+            Version::V2 => {
+                add("MemoryMax", self.limit);
+                add("MemoryLow", self.reservation);
+                add("MemorySwapMax", self.swap_alone());
+            }
+        }
+        properties
     }
 
     fn swap_alone(&self) -> Option<Limit> {

@@ -19,6 +19,7 @@ pub mod hugepage_limits;
 pub mod memory;
 pub mod network;
 pub mod pids;
+pub mod property;
 pub mod rdma;
 pub mod unified;
 pub mod update;
@@ -101,6 +102,14 @@ impl Limit {
         }
     }
 
+    /// As systemd takes it.
+    fn or_infinity(self) -> u64 {
+        match self {
+            Self::Unlimited => property::INFINITY,
+            Self::At(limit) => limit,
+        }
+    }
+
     /// As v2 files take it.
     fn or_max(self) -> String {
         match self {
@@ -171,6 +180,21 @@ impl Resources {
         }
     }
 
+    /// No limits, and no rules for devices either.
+    pub fn nothing() -> Self {
+        Self {
+            memory: memory::Memory::default(),
+            cpu: cpu::Cpu::default(),
+            pids: pids::Pids::default(),
+            block_io: block_io::BlockIo::default(),
+            hugepage_limits: hugepage_limits::HugepageLimits::default(),
+            network: network::Network::default(),
+            rdma: rdma::Rdma::default(),
+            unified: unified::Unified::default(),
+            devices: devices::DeviceRules::NotPossible,
+        }
+    }
+
     /// What is written in v1 trees.
     pub fn v1(&self) -> Vec<Write> {
         let columns = [
@@ -195,6 +219,19 @@ impl Resources {
             self.hugepage_limits.v2(),
             self.rdma.v2(),
             self.unified.v2(),
+        ];
+        columns.into_iter().flatten().collect()
+    }
+
+    /// What a scope of systemd is told, so that it has the same values whenever it writes them anew. What has no property
+    /// (huge pages, RDMA, rates of devices, classes of packets) systemd leaves alone. `unified` is last.
+    pub fn systemd(&self, version: Version) -> Vec<property::Property> {
+        let columns = [
+            self.memory.systemd(version),
+            self.cpu.systemd(version),
+            self.pids.systemd(),
+            self.block_io.systemd(version),
+            self.unified.systemd(),
         ];
         columns.into_iter().flatten().collect()
     }

@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use oci_spec::runtime::LinuxPids;
 
 use super::Write;
+use super::property::{INFINITY, Property};
 use crate::error::Problems;
 use crate::host::Host;
 
@@ -45,6 +46,15 @@ impl Pids {
             Some(PidsLimit::At(limit)) => limit.to_string(),
         };
         vec![Write::new(LIMIT, "pids", "pids.max", value)]
+    }
+
+    /// The same in both versions.
+    pub fn systemd(&self) -> Vec<Property> {
+        let limit = self.0.map(|limit| match limit {
+            PidsLimit::Unlimited => INFINITY,
+            PidsLimit::At(limit) => limit.get(),
+        });
+        limit.map(|limit| Property::number("TasksMax", limit)).into_iter().collect()
     }
 
     /// The same file in both versions.

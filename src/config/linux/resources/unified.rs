@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::Write;
+use super::property::{INFINITY, Property, Value, mask};
+use super::{Limit, Write, cpu};
 use crate::cgroup::hierarchy::Hierarchy;
 use crate::error::{Field, Problems};
 use crate::host::Host;
@@ -47,6 +48,44 @@ impl Unified {
         }
         files.sort();
         problems.or(Self(files))
+    }
+
+    /// What systemd writes itself, and would write over.
+    pub fn systemd(&self) -> Vec<Property> {
+        let number = |text: &str| if text == "max" { Some(INFINITY) } else { text.parse().ok() };
+        let property = |(key, value): &(Key, String)| {
+            let value = value.trim();
+            let limit = |name| number(value).map(|value| vec![Property::number(name, value)]);
+            match key.0.as_str() {
+                "memory.max" => limit("MemoryMax"),
+                "memory.high" => limit("MemoryHigh"),
+                "memory.low" => limit("MemoryLow"),
+                "memory.min" => limit("MemoryMin"),
+                "memory.swap.max" => limit("MemorySwapMax"),
+                "memory.oom.group" => {
+                    let policy = if value == "1" { "kill" } else { "continue" };
+                    Some(vec![Property::young("OOMPolicy", Value::Text(policy.into()))])
+                }
+                "pids.max" => limit("TasksMax"),
+                "cpu.weight" => limit("CPUWeight"),
+                "io.weight" => {
+                    let weight = value.strip_prefix("default ").unwrap_or(value);
+                    weight.parse().ok().map(|weight| vec![Property::number("IOWeight", weight)])
+                }
+                "cpu.max" => {
+                    let (quota, period) = value.split_once(' ').unwrap_or((value, "100000"));
+                    let (quota, period) = (number(quota)?, period.trim().parse().ok()?);
+                    let quota = if quota == INFINITY { Limit::Unlimited } else { Limit::At(quota) };
+                    let per_second = cpu::per_second(quota, period);
+                    let period = Property::young("CPUQuotaPeriodUSec", Value::U64(period));
+                    Some(vec![Property::number("CPUQuotaPerSecUSec", per_second), period])
+                }
+                "cpuset.cpus" => Some(vec![Property::young("AllowedCPUs", mask(value))]),
+                "cpuset.mems" => Some(vec![Property::young("AllowedMemoryNodes", mask(value))]),
+                _ => None,
+            }
+        };
+        self.0.iter().filter_map(property).flatten().collect()
     }
 
     /// The kernel takes a line per write.

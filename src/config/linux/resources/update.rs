@@ -17,6 +17,8 @@ use crate::host::Host;
 pub struct Update {
     /// What is written.
     pub change: Resources,
+    /// All that is in force before.
+    pub old: Resources,
     /// The rules for devices before and after, if the request has a list of them.
     pub devices: Option<(DeviceRules, DeviceRules)>,
     /// All resources after the update, as JSON.
@@ -48,7 +50,7 @@ impl Update {
         let request = clean(request)?;
         let mut stored = if stored.is_null() { Value::Object(Map::new()) } else { stored.clone() };
         let lists_devices = request.get("devices").is_some();
-        let before = lists_devices.then(|| typed(&stored)).transpose()?;
+        let old = Resources::parse(Some(&typed(&stored)?), host)?;
         // "-1" lifts the limit of memory, and with it that of both together, which cannot stand alone.
         if request.pointer("/memory/limit") == Some(&Value::from(-1))
             && request.pointer("/memory/swap").is_none()
@@ -58,11 +60,8 @@ impl Update {
         }
         let change = Resources::parse(Some(&typed(&completed(&request, &stored))?), host)?;
         merge(&mut stored, request);
-        let devices = match before {
-            Some(before) => Some((Resources::parse(Some(&before), host)?.devices, change.devices.clone())),
-            None => None,
-        };
-        Ok(Self { change, devices, stored })
+        let devices = lists_devices.then(|| (old.devices.clone(), change.devices.clone()));
+        Ok(Self { change, old, devices, stored })
     }
 }
 
