@@ -247,7 +247,11 @@ fn without_a_process(end: &mut Option<ChildEnd>, gate: Option<StartGate>) -> Res
 pub(super) fn send_master(request: &create::Request, master: OwnedFd, end: &ChildEnd) -> Result<(), Error> {
     match &request.console_socket {
         Some(socket) => terminal::send_master(socket, &master),
-        None => end.tell(&Request::Terminal(master)),
+        None => {
+            // As runc does: what goes on to a pipe has the lines of the program. A terminal adds what it needs itself.
+            sys::terminal::keep_ends_of_lines(&master).at("process.terminal")?;
+            end.tell(&Request::Terminal(master))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// How a terminal treats what is typed and written.
 pub use nix::sys::termios::Termios as Modes;
-use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices};
+use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices};
 
 use super::file::{FsType, OFlag, retry};
 use super::{Errno, Result, checked, named};
@@ -115,11 +115,19 @@ pub fn set_modes(terminal: impl AsFd, modes: &Modes) -> Result<()> {
     named(result, || format!("tcsetattr({number})"))
 }
 
-/// The same modes, but everything typed is handed on as it is.
+/// The same modes, but everything typed is handed on as it is. What is written still begins its lines at the left.
 pub fn raw(modes: &Modes) -> Modes {
     let mut raw = modes.clone();
     nix::sys::termios::cfmakeraw(&mut raw);
+    raw.output_flags.insert(OutputFlags::OPOST);
     raw
+}
+
+/// Let a pty hand on the ends of lines as they are written, without a carriage return before each.
+pub fn keep_ends_of_lines(master: impl AsFd) -> Result<()> {
+    let mut modes = modes(&master)?;
+    modes.output_flags.remove(OutputFlags::ONLCR);
+    set_modes(master, &modes)
 }
 
 /// The byte that means the end of input, while the terminal reads by lines.

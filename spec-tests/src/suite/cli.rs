@@ -144,6 +144,15 @@ fn other_commands() -> Vec<Case> {
             );
             Ok(())
         }),
+        case("cli/run-terminal-lines").runc("on a terminal of run, lines end as the program ends them").run(
+            |t| {
+                t.set("/process/terminal", true).write_config()?;
+                let (bundle, id) = (t.bundle().display().to_string(), t.id.clone());
+                let answer = t.call(&["run", "--bundle", &bundle, &id])?.succeeded()?;
+                ensure!(answer.stdout.ends_with("}\n"), "stdout: {:?}", answer.stdout);
+                Ok(())
+            },
+        ),
         case("cli/run-no-pivot").runc("--no-pivot: the container has its own proc, and not the host's").run(
             |t| {
                 t.write_config()?;
