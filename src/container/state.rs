@@ -130,8 +130,8 @@ pub fn document(
     let mut document = serde_json::json!({
         "ociVersion": OCI_VERSION,
         "id": id,
-        "status": status.to_string(),
         "pid": pid,
+        "status": status.to_string(),
         "bundle": bundle,
     });
     if !annotations.is_empty() {
