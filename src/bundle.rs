@@ -184,6 +184,10 @@ fn decode_value(value: &mut Value) -> Result<Decoded, Error> {
 /// Words of the spec that oci-spec 0.10 spells in its own way, or refuses.
 fn spell_as_the_crate(config: &mut Value) {
     let Some(process) = config.get_mut("process") else { return };
+    // The schema requires none, and callers of `exec` leave it out: it is root then.
+    if let Some(process) = process.as_object_mut() {
+        process.entry("user").or_insert_with(|| serde_json::json!({}));
+    }
     if let Some(flags) = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut) {
         for flag in flags {
             match flag.as_str() {
@@ -307,6 +311,13 @@ mod tests {
         let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
         assert_eq!(said(&deep("{\"a\":", "}")), "");
         assert!(!said(&format!("{{\"process\":{}}}", deep("[", "]"))).is_empty());
+    }
+
+    #[test]
+    fn who_names_no_user_is_root() {
+        let decoded = decode(br#"{"ociVersion":"1.0.0","process":{"cwd":"/","args":["sh"]}}"#).unwrap();
+        assert!(decoded.problems.is_empty());
+        assert_eq!(decoded.spec.process().as_ref().unwrap().user().uid(), 0);
     }
 
     #[test]
