@@ -30,6 +30,8 @@ pub mod own_binary;
 
 // Control groups.
 pub mod cgroup;
+// Groups with a part of the caches and of the memory bandwidth.
+pub mod resctrl;
 // A foreground command and its child: signals, terminal, exit status.
 pub mod foreground;
 // The container's file system.

@@ -4,19 +4,16 @@
 //! `/sys/fs/cgroup` are tried and verified with `statfs(2)`, and the long `/proc/self/mountinfo` is only read where
 //! that fails.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Error, Field, Problems};
-use crate::sys;
-use crate::sys::file::{FsType, OFlag, open_path, read_text, statfs_path};
+use crate::sys::file::{FsType, OFlag, here, open_path, read_text, statfs_path};
+use crate::sys::mountinfo::{self, Mount};
 
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
 const OWN_CGROUPS: &str = "/proc/self/cgroup";
-const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// The two interfaces of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,12 +156,11 @@ impl Hierarchy {
 
     /// What is mounted, wherever it is: several times in some containers, then the first one counts.
     fn from_mounts() -> Result<Self, Error> {
-        let text = read_text(sys::file::here(), MOUNTS).at_file(MOUNTS)?;
-        let mounts: Vec<Mount> = text.lines().filter_map(Mount::parse).collect();
+        let mounts = mountinfo::read().at_file("/proc/self/mountinfo")?;
         let mut trees = Vec::new();
         let mut unified = None;
         for line in own_lines()? {
-            let Some(mount) = mounts.iter().find(|mount| mount.is_of(&line)) else { continue };
+            let Some(mount) = mounts.iter().find(|mount| line.is_of(mount)) else { continue };
             let own = line.path.strip_prefix(&mount.root).ok().map(Path::to_owned);
             if line.is_v2() {
                 unified = Some(Tree { own, ..Tree::v2(mount.mount_point.clone(), None)? });
@@ -187,7 +183,7 @@ impl Hierarchy {
 
 impl Tree {
     fn v2(mount_point: PathBuf, own: Option<PathBuf>) -> Result<Self, Error> {
-        let root = open_path(sys::file::here(), &mount_point, OFlag::O_DIRECTORY).at_file(&mount_point)?;
+        let root = open_path(here(), &mount_point, OFlag::O_DIRECTORY).at_file(&mount_point)?;
         let file = mount_point.join("cgroup.controllers");
         let text = read_text(root, "cgroup.controllers").at_file(file)?;
         let controllers = text.split_whitespace().map(Into::into).collect();
@@ -230,6 +226,11 @@ impl OwnLine {
         !self.is_v2() && self.controllers.iter().all(|c| !c.starts_with("name=") || c == "name=systemd")
     }
 
+    fn is_of(&self, mount: &Mount) -> bool {
+        let kind = if self.is_v2() { "cgroup2" } else { "cgroup" };
+        mount.kind == kind && self.controllers.iter().all(|c| mount.options.contains(c))
+    }
+
     /// `/sys/fs/cgroup/cpu,cpuacct`, or a link to it by the name of a controller alone.
     fn conventional_mount_point(&self) -> Option<PathBuf> {
         let first = self.controllers.first()?;
@@ -241,56 +242,8 @@ impl OwnLine {
 }
 
 fn own_lines() -> Result<Vec<OwnLine>, Error> {
-    let text = read_text(sys::file::here(), OWN_CGROUPS).at_file(OWN_CGROUPS)?;
+    let text = read_text(here(), OWN_CGROUPS).at_file(OWN_CGROUPS)?;
     Ok(text.lines().filter_map(OwnLine::parse).collect())
-}
-
-/// A cgroup mount in `/proc/self/mountinfo`, `proc_pid_mountinfo(5)`.
-struct Mount {
-    root: PathBuf,
-    mount_point: PathBuf,
-    v2: bool,
-    options: Vec<String>,
-}
-
-impl Mount {
-    fn parse(line: &str) -> Option<Self> {
-        let (mount, super_block) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(3);
-        let (root, mount_point) = (mount.next()?, mount.next()?);
-        let mut super_block = super_block.split(' ');
-        let v2 = match super_block.next()? {
-            "cgroup" => false,
-            "cgroup2" => true,
-            _ => return None,
-        };
-        let options = super_block.nth(1)?.split(',').map(Into::into).collect();
-        Some(Self { root: unescape(root), mount_point: unescape(mount_point), v2, options })
-    }
-
-    fn is_of(&self, line: &OwnLine) -> bool {
-        self.v2 == line.is_v2() && line.controllers.iter().all(|c| self.options.contains(c))
-    }
-}
-
-/// Blanks and backslashes in mountinfo are octal: `\040`.
-fn unescape(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let digits = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok());
-        match digits.and_then(|d| u8::from_str_radix(d, 8).ok()).filter(|_| first == b'\\') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]
@@ -364,16 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn mounts_are_understood() {
-        let line = "32 31 0:29 /docker/x /mnt/a\\040b rw,relatime shared:1 - cgroup cgroup rw,cpu,cpuacct";
+    fn a_line_has_its_mount() {
+        let line = "32 31 0:29 /docker/x /mnt rw,relatime shared:1 - cgroup cgroup rw,cpu,cpuacct";
         let mount = Mount::parse(line).unwrap();
-        assert_eq!(mount.root, Path::new("/docker/x"));
-        assert_eq!(mount.mount_point, Path::new("/mnt/a b"));
-        assert!(mount.is_of(&OwnLine::parse("4:cpu,cpuacct:/").unwrap()));
-        assert!(!mount.is_of(&OwnLine::parse("4:memory:/").unwrap()));
-        assert!(!mount.is_of(&OwnLine::parse("0::/").unwrap()));
-        assert!(Mount::parse("31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw").is_none());
-        assert!(Mount::parse("1 2 0:3 / /c rw - cgroup2 none rw").unwrap().v2);
+        assert!(OwnLine::parse("4:cpu,cpuacct:/").unwrap().is_of(&mount));
+        assert!(!OwnLine::parse("4:memory:/").unwrap().is_of(&mount));
+        assert!(!OwnLine::parse("0::/").unwrap().is_of(&mount));
+        let mount = Mount::parse("1 2 0:3 / /c rw - cgroup2 none rw").unwrap();
+        assert!(OwnLine::parse("0::/").unwrap().is_of(&mount));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::create::{Request, Then};
 use crate::error::{At, Error};
 use crate::host::Host;
 use crate::log;
+use crate::resctrl::Group;
 use crate::sys::file::{self, Mode, OFlag};
 use crate::terminal;
 
@@ -159,6 +160,9 @@ pub fn undo(created: Created, dir: &Dir) {
     match crate::cgroup::Cgroup::open(state.cgroup.clone()).and_then(crate::cgroup::Cgroup::delete) {
         Ok(()) => {}
         Err(error) => log::warn(&error.to_string()),
+    }
+    if let Some(Err(error)) = state.intel_rdt.as_ref().map(Group::delete) {
+        log::warn(&error.to_string());
     }
     run_poststop(&state);
     let _removed_when_dropped = dir;

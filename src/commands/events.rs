@@ -11,6 +11,7 @@ use crate::commands::{print, runtime_root};
 use crate::container::Container;
 use crate::container::status::Operation;
 use crate::error::{At, Error};
+use crate::resctrl::Group;
 use crate::sys::proc;
 use crate::sys::process::{self, Pid, PollFd, PollFlags};
 
@@ -55,7 +56,7 @@ fn watch(container: &Container, cgroup: &Cgroup, interval: Duration) -> Result<(
 
 fn print_stats(container: &Container, cgroup: &Cgroup) -> Result<(), Error> {
     let mut stats = serde_json::to_value(cgroup.stats()).map_err(|e| Error::message(e.to_string()))?;
-    stats["intel_rdt"] = json!({});
+    stats["intel_rdt"] = json!(container.state.intel_rdt.as_ref().map(Group::stats).unwrap_or_default());
     stats["network_interfaces"] = interfaces(container);
     print_event("stats", container, &stats)
 }

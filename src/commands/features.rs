@@ -32,7 +32,7 @@ fn document() -> Value {
         "linux": {
             "namespaces": Namespace::ALL.map(Namespace::name),
             "capabilities": capabilities::NAMES.as_slice(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": words.actions,
@@ -43,7 +43,7 @@ fn document() -> Value {
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "mountExtensions": { "idmap": { "enabled": false } },
             "netDevices": { "enabled": false },
         },
@@ -143,10 +143,8 @@ mod tests {
             linux["mountExtensions"]["idmap"]["enabled"],
             refusal("/mounts/0/options", json!(["idmap"])).is_empty()
         );
-        assert_eq!(
-            linux["intelRdt"]["enabled"],
-            refusal("/linux/intelRdt", json!({ "closID": "a" })).is_empty()
-        );
+        let rdt = json!({ "closID": "a", "schemata": ["L3:0=f"], "enableMonitoring": true });
+        assert_eq!(linux["intelRdt"]["enabled"], refusal("/linux/intelRdt", rdt).is_empty());
         assert_eq!(
             linux["netDevices"]["enabled"],
             refusal("/linux/netDevices", json!({ "a": {} })).is_empty()

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::cgroup::Cgroup;
 use crate::cli::{self, Global};
 use crate::commands::runtime_root;
+use crate::config::linux::intel_rdt::{self, Line};
 use crate::config::linux::resources::update::Update;
 use crate::container::Container;
 use crate::container::status::Operation;
@@ -17,9 +18,9 @@ const LARGEST: usize = 4 << 20;
 
 /// `update`
 pub fn run(global: &Global, command: &cli::Update) -> Result<(), Error> {
-    let request = match &command.resources {
-        Some(path) => read(path)?,
-        None => from_flags(command)?,
+    let (request, lines) = match &command.resources {
+        Some(path) => (read(path)?, vec![]),
+        None => (from_flags(command)?, schemata(command)?),
     };
     let (id, dir) = runtime_root::container(global, &command.id)?;
     dir.lock()?;
@@ -30,6 +31,11 @@ pub fn run(global: &Global, command: &cli::Update) -> Result<(), Error> {
     let update = Update::parse(&container.resources()?, request, &host).map_err(refuse)?;
     let cgroup = Cgroup::open(container.state.cgroup.clone())?;
     let before = cgroup.change(&update.change, &update.old, update.devices.as_ref())?;
+    match &container.state.intel_rdt {
+        Some(group) => group.change(&lines)?,
+        None if lines.is_empty() => {}
+        None => return Err(Error::message("linux.intelRdt: the container is in no group of resctrl")),
+    }
     container.save_resources(&update.stored)?;
     before.forget();
     Ok(())
@@ -55,9 +61,6 @@ fn from_flags(flags: &cli::Update) -> Result<Value, Error> {
             crate::log::warn(&format!("--{flag}: ignored, the kernel has no such limit any more"));
         }
     }
-    if flags.l3_cache_schema.is_some() || flags.mem_bw_schema.is_some() {
-        return Err(Error::message("linux.intelRdt: the container has no group of its own in resctrl"));
-    }
     let members = [
         ("blockIO", "weight", flags.blkio_weight.map(Value::from)),
         ("cpu", "period", flags.cpu_period.map(Value::from)),
@@ -81,6 +84,12 @@ fn from_flags(flags: &cli::Update) -> Result<Value, Error> {
         }
     }
     Ok(Value::Object(resources))
+}
+
+/// What is no part of `linux.resources`.
+fn schemata(flags: &cli::Update) -> Result<Vec<Line>, Error> {
+    let lines = intel_rdt::lines(flags.l3_cache_schema.as_deref(), flags.mem_bw_schema.as_deref());
+    lines.map_err(|problems| Error::message(format!("update: {problems}")))
 }
 
 /// A size as docker takes it: `100m`, `1.5GiB`, `4096`; units are powers of 1024, with or without `B` or `iB`. Any size

@@ -29,6 +29,7 @@ use linux::cgroups_path::CgroupsPath;
 use linux::covered_paths::CoveredPaths;
 use linux::devices::Devices;
 use linux::id_mappings::IdMappings;
+use linux::intel_rdt::IntelRdt;
 use linux::mount_label;
 use linux::namespaces::{Kind, Namespaces};
 use linux::personality::Personality;
@@ -72,6 +73,8 @@ pub struct Plan {
     pub cgroups_path: CgroupsPath,
     /// What it may use.
     pub resources: Resources,
+    /// Which part of the caches and of the memory bandwidth it may use.
+    pub intel_rdt: Option<IntelRdt>,
     /// Which system calls it may make.
     pub seccomp: Seccomp,
     /// Which kernel it believes to see.
@@ -130,6 +133,7 @@ impl Plan {
             }
         });
         let resources = problems.keep(Resources::parse(linux.resources().as_ref(), host));
+        let intel_rdt = problems.keep(IntelRdt::parse(linux.intel_rdt().as_ref()));
         let seccomp = problems.keep(Seccomp::parse(linux.seccomp().as_ref(), host));
         let personality = problems.keep(Personality::parse(linux.personality().as_ref()));
         let hooks = problems.keep(Hooks::parse(spec.hooks().as_ref()));
@@ -165,6 +169,7 @@ impl Plan {
             sysctl: sysctl.ok_or_else(missing)?,
             cgroups_path: cgroups_path.ok_or_else(missing)?,
             resources: resources.ok_or_else(missing)?,
+            intel_rdt: intel_rdt.ok_or_else(missing)?,
             seccomp: seccomp.ok_or_else(missing)?,
             personality: personality.ok_or_else(missing)?,
             hooks: hooks.ok_or_else(missing)?,

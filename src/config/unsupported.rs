@@ -15,10 +15,9 @@ pub fn refuse(linux: Option<&Linux>) -> Result<(), Problems> {
     problems.or(())
 }
 
-fn of_linux(linux: &Linux) -> [(&'static str, bool); 3] {
+fn of_linux(linux: &Linux) -> [(&'static str, bool); 2] {
     [
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|links| !links.is_empty())),
     ]
 }
@@ -32,12 +31,11 @@ mod tests {
     fn each_field_is_refused_by_name_and_never_ignored() {
         let linux: Linux = serde_json::from_value(json!({
             "memoryPolicy": {"mode": "MPOL_LOCAL"},
-            "intelRdt": {"closID": "a"},
             "netDevices": {"eth0": {}},
         }))
         .unwrap();
         let text = refuse(Some(&linux)).unwrap_err().to_string();
-        let fields = ["linux.memoryPolicy", "linux.intelRdt", "linux.netDevices"];
+        let fields = ["linux.memoryPolicy", "linux.netDevices"];
         let expected: Vec<_> =
             fields.iter().map(|f| format!("{f}: not supported by this version of crust")).collect();
         assert_eq!(text, expected.join("; "));
@@ -45,7 +43,7 @@ mod tests {
 
     #[test]
     fn what_is_absent_or_empty_asks_for_nothing() {
-        let linux: Linux = serde_json::from_value(json!({"netDevices": {}, "intelRdt": null})).unwrap();
+        let linux: Linux = serde_json::from_value(json!({"netDevices": {}})).unwrap();
         assert_eq!(refuse(Some(&linux)), Ok(()));
         assert_eq!(refuse(None), Ok(()));
     }

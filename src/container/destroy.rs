@@ -9,6 +9,7 @@ use crate::container::Container;
 use crate::container::state::{Init, State};
 use crate::container::status::Status;
 use crate::error::Error;
+use crate::resctrl::Group;
 
 /// How long processes may take to die of `SIGKILL`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,6 +75,7 @@ pub fn remove(container: &Container) -> Result<(), Error> {
     } else {
         cgroup.delete()?;
     }
+    container.state.intel_rdt.as_ref().map_or(Ok(()), Group::delete)?;
     run_poststop(&container.state);
     container.dir.remove()
 }

@@ -13,6 +13,7 @@ use crate::config::hooks::Hooks;
 use crate::container::dir::Dir;
 use crate::container::status::Status;
 use crate::error::{Error, printable};
+use crate::resctrl::Group;
 use crate::sys::{self, proc};
 
 /// The version of the runtime-spec that crust follows.
@@ -41,6 +42,9 @@ pub struct State {
     pub hooks: Hooks,
     /// The control groups, and which of their directories `create` made.
     pub cgroup: Layout,
+    /// Its group in resctrl, if it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<Group>,
     /// Whether the container has a pid namespace that ends with its init.
     pub own_pid_namespace: bool,
     /// Whether the config has a process to start.
@@ -60,6 +64,8 @@ pub struct Creation<'a> {
     pub rootfs: PathBuf,
     /// The uid of who creates it.
     pub owner: u32,
+    /// Its group in resctrl, if it is in one.
+    pub intel_rdt: Option<Group>,
     /// Whether the container has a pid namespace that ends with its init.
     pub own_pid_namespace: bool,
     /// Whether the config has a process to start.
@@ -84,6 +90,7 @@ impl State {
             annotations,
             hooks,
             cgroup,
+            intel_rdt: creation.intel_rdt,
             own_pid_namespace: creation.own_pid_namespace,
             has_process: creation.has_process,
             no_new_keyring: creation.no_new_keyring,

@@ -64,6 +64,7 @@ pub fn exec(order: &Order) -> Result<Executed, Error> {
         None => cgroup.entrance_beside(init.pid),
     };
     let (mut process, end) = bear(birthright, beside)?;
+    container.state.intel_rdt.as_ref().map_or(Ok(()), |group| group.take(process.pid))?;
     let mut terminal = None;
     match serve(order, &mut process, &end, &mut terminal) {
         Ok(()) => {

@@ -107,6 +107,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         time_offsets: _, // with the time namespace
         cgroups_path: _,
         resources: _, // the parent's, before init is born
+        intel_rdt: _, // the parent's, when it knows init
         seccomp: _,   // compiled by the parent: `filter`
     } = plan;
 

@@ -23,6 +23,7 @@ use crate::create::protocol::{self, ChildEnd, Done, ParentEnd, Request};
 use crate::create::{self, Then};
 use crate::error::{At, Error};
 use crate::host::Host;
+use crate::resctrl::Group;
 use crate::rootfs::{self, stage::Stage};
 use crate::sys::clone::{self, Birth, Fork};
 use crate::sys::process::{self, Pid};
@@ -63,6 +64,8 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     let procfs = proc::open_procfs().at("host")?;
     let sources = sources(plan, host)?;
 
+    let group = plan.intel_rdt.as_ref();
+    let group = group.map(|plan| Ok::<_, Error>((plan, Group::survey(plan, id)?))).transpose()?;
     let survey = Layout::new(&plan.cgroups_path, id, &plan.resources, host).survey()?;
     let state = State::new(
         Creation {
@@ -70,6 +73,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
             bundle: bundle.path.clone(),
             rootfs: plan.root.path.clone(),
             owner: host.euid,
+            intel_rdt: group.as_ref().map(|(_, survey)| survey.group().clone()),
             own_pid_namespace: plan.namespaces.creates(Kind::Pid),
             has_process: plan.process.is_some(),
             no_new_keyring: request.no_new_keyring,
@@ -88,6 +92,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
 
     let mut cgroup = survey.create(&plan.cgroups_path, &plan.resources)?;
     let entrance = cgroup.entrance()?;
+    let group = group.map(|(plan, survey)| survey.create(plan)).transpose()?;
     let birthright = Birthright {
         plan,
         host,
@@ -110,7 +115,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     if let Err(error) = served {
         let error = explain(error, &cgroup);
         drop(init);
-        drop(cgroup);
+        drop((cgroup, group));
         if hooks_have_run {
             // "If any prestart hook fails, the runtime MUST … stop the container, and continue the lifecycle at" its
             // end, which is where poststop hooks run.
@@ -119,6 +124,9 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         return Err(error);
     }
     cgroup.keep();
+    if let Some(group) = group {
+        group.keep();
+    }
     Ok(Created { init, terminal, state })
 }
 
@@ -218,14 +226,14 @@ impl Service<'_> {
     fn serve(&mut self, init: &mut Child, end: &ParentEnd) -> Result<(), Error> {
         let plan = self.order.plan;
         if plan.namespaces.fork(self.order.host.kernel) == crate::config::linux::namespaces::Fork::Once {
-            init.identity()?.save(self.dir)?;
+            self.introduce(init)?;
         }
         let mut ready = false;
         while let Some(request) = end.receive()? {
             match request {
                 Request::Born(pid) => {
                     init.replace_by(pid)?;
-                    init.identity()?.save(self.dir)?;
+                    self.introduce(init)?;
                 }
                 Request::MapIds => self.map_ids(init.pid)?,
                 Request::RunHooks => self.run_hooks(init.pid)?,
@@ -251,6 +259,12 @@ impl Service<'_> {
             end.send(Done)?;
         }
         if ready { Ok(()) } else { Err(init.died()) }
+    }
+
+    /// Init exists: what knows it by its pid gets to know it.
+    fn introduce(&self, init: &Child) -> Result<(), Error> {
+        init.identity()?.save(self.dir)?;
+        self.state.intel_rdt.as_ref().map_or(Ok(()), |group| group.take(init.pid))
     }
 
     fn map_ids(&self, pid: i32) -> Result<(), Error> {

@@ -150,24 +150,17 @@ impl Rootfs {
 /// user namespace inside the container mount another, without its masks (runc's pull request 1962). Those of the container
 /// are below `own`, unless its root lies on top of the host's: then these paths lead to the host's alone.
 fn unmount_hosts_kernel_filesystems(own: &Path) -> Result<(), Error> {
-    let mountinfo = file::read_text(file::here(), "/proc/self/mountinfo").at("root.path")?;
-    for (point, kind) in mountinfo.lines().rev().filter_map(mount_point) {
-        let is_own = own != Path::new("/") && point.starts_with(own);
-        if is_own || !matches!(kind, "proc" | "sysfs") {
+    for mount in sys::mountinfo::read().at("root.path")?.iter().rev() {
+        let is_own = own != Path::new("/") && mount.mount_point.starts_with(own);
+        if is_own || !matches!(mount.kind.as_str(), "proc" | "sysfs") {
             continue;
         }
-        match sys_mount::unmount(&point, MntFlags::MNT_DETACH) {
+        match sys_mount::unmount(&mount.mount_point, MntFlags::MNT_DETACH) {
             Ok(()) | Err(sys::Error { errno: Errno::EINVAL | Errno::ENOENT | Errno::EPERM, .. }) => {}
             Err(error) => return Err(error).at("root.path"),
         }
     }
     Ok(())
-}
-
-/// Mount point and type of a line of `proc_pid_mountinfo(5)`.
-fn mount_point(line: &str) -> Option<(PathBuf, &str)> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    Some((mount.split(' ').nth(4)?.replace("\\040", " ").into(), filesystem.split(' ').next()?))
 }
 
 /// Make the working directory if the image does not have it; whether it can be entered is seen when it is.

@@ -16,6 +16,7 @@ pub mod credentials;
 pub mod file;
 pub mod keyring;
 pub mod mount;
+pub mod mountinfo;
 pub mod namespace;
 pub mod openat2;
 pub mod pipe;

@@ -5,6 +5,7 @@ pub mod cgroups_path;
 pub mod covered_paths;
 pub mod devices;
 pub mod id_mappings;
+pub mod intel_rdt;
 pub mod mount_label;
 pub mod namespaces;
 pub mod personality;

@@ -1,0 +1,79 @@
+//! `/proc/self/mountinfo`: what is mounted where, `proc_pid_mountinfo(5)`. It is long on a host with many containers, and
+//! the kernel takes a lock for it: not for what every command does.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use super::Result;
+use super::file::{here, read_text};
+
+/// A mount of this process's mount namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The directory of the file system that is mounted.
+    pub root: PathBuf,
+    /// Where.
+    pub mount_point: PathBuf,
+    /// The type of the file system: `cgroup2`.
+    pub kind: String,
+    /// The options of the file system, not of the mount.
+    pub options: Vec<String>,
+}
+
+/// All mounts, the oldest first.
+pub fn read() -> Result<Vec<Mount>> {
+    Ok(read_text(here(), "/proc/self/mountinfo")?.lines().filter_map(Mount::parse).collect())
+}
+
+impl Mount {
+    /// A line.
+    pub fn parse(line: &str) -> Option<Self> {
+        // The number of optional fields in front of the hyphen varies.
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let (root, mount_point) = (mount.next()?, mount.next()?);
+        let mut filesystem = filesystem.split(' ');
+        let kind = filesystem.next()?.to_owned();
+        let options = filesystem.nth(1)?.split(',').map(Into::into).collect();
+        Some(Self { root: unescape(root), mount_point: unescape(mount_point), kind, options })
+    }
+}
+
+/// Blanks and backslashes are octal: `\040`.
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..3).and_then(|d| std::str::from_utf8(d).ok());
+        match digits.and_then(|d| u8::from_str_radix(d, 8).ok()).filter(|_| first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn lines() {
+        let line = "32 31 0:29 /docker/x /mnt/a\\040b rw,relatime shared:1 - cgroup cgroup rw,cpu,cpuacct";
+        let mount = Mount::parse(line).unwrap();
+        assert_eq!(mount.root, Path::new("/docker/x"));
+        assert_eq!(mount.mount_point, Path::new("/mnt/a b"));
+        assert_eq!((mount.kind.as_str(), mount.options.len()), ("cgroup", 3));
+        assert_eq!(Mount::parse("1 2 0:3 / /c rw - cgroup2 none rw").unwrap().kind, "cgroup2");
+        assert_eq!(Mount::parse("nonsense"), None);
+        assert!(!read().unwrap().is_empty());
+    }
+}
