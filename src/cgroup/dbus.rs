@@ -219,6 +219,7 @@ impl Body {
             Value::Bytes(_) => "ay",
             Value::Numbers(_) => "au",
             Value::Pairs(_) => "a(ss)",
+            Value::Amounts(_) => "a(st)",
         });
         match value {
             Value::Bool(value) => self.put_u32(u32::from(*value)),
@@ -238,6 +239,13 @@ impl Body {
                     body.align(8);
                     body.put_text(first);
                     body.put_text(second);
+                }
+            }),
+            Value::Amounts(amounts) => self.put_array(8, |body| {
+                for (path, amount) in amounts {
+                    body.align(8);
+                    body.put_text(path);
+                    body.put_u64(*amount);
                 }
             }),
         }

@@ -4,6 +4,7 @@
 //! again whenever it is told to reload. The files are written as well: for the rest, and for exact values.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use super::hierarchy::Version;
 use super::systemd::{Holder, Unit, unset};
@@ -15,7 +16,8 @@ use crate::config::linux::resources::pids::{Pids, PidsLimit};
 use crate::config::linux::resources::property::{Property, Value};
 use crate::config::linux::scope::Scope;
 use crate::error::{At, Error};
-use crate::sys::{Errno, file};
+use crate::sys::Errno;
+use crate::sys::file::{self, Mode, OFlag};
 
 /// Limits of tasks below this are met by the holder before init is there.
 const FEW: u64 = 8;
@@ -105,20 +107,67 @@ impl Cgroup {
     }
 
     fn take_back(&self, unit: &Unit, change: &Resources, old: &Resources) -> Result<(), Error> {
-        let (changed, old) = (self.properties(change, None), self.properties(old, None));
-        let back = |property: &Property| {
-            old.iter().find(|other| other.name == property.name).cloned().or_else(|| unset(property))
-        };
-        unit.set(&changed.iter().filter_map(back).collect::<Vec<_>>())
+        unit.set(&taken_back(&self.properties(change, None), &self.properties(old, None)))
     }
 
     fn properties(&self, resources: &Resources, devices: Option<&DeviceRules>) -> Vec<Property> {
         let has_v1 = self.layout.directories().iter().any(|d| d.version == Version::V1);
-        let mut properties = resources.systemd(if has_v1 { Version::V1 } else { Version::V2 });
+        let mut properties =
+            resources.systemd(if has_v1 { Version::V1 } else { Version::V2 }, &is_whole_disk);
         if let Some(devices) = devices {
             let groups = file::read_text(file::here(), "/proc/devices").unwrap_or_default();
             properties.extend(devices.systemd(&groups));
         }
         properties
+    }
+}
+
+/// What makes properties again what they were. Lists by device are emptied first: what is set is added to them.
+fn taken_back(changed: &[Property], old: &[Property]) -> Vec<Property> {
+    let mut back: Vec<Property> = Vec::new();
+    for property in changed {
+        if back.iter().any(|other| other.name == property.name) {
+            continue;
+        }
+        let before: Vec<_> = old.iter().filter(|other| other.name == property.name).cloned().collect();
+        if before.is_empty() || matches!(property.value, Value::Amounts(_)) {
+            back.extend(unset(property));
+        }
+        back.extend(before);
+    }
+    back
+}
+
+/// Whether systemd would take the device for what it is, and not for the disk that it is a part of or lies on.
+fn is_whole_disk(device: &str) -> bool {
+    let sysfs = Path::new("/sys/dev/block").join(device);
+    let open = |name| file::open(file::here(), sysfs.join(name), OFlag::O_RDONLY, Mode::empty());
+    let is_there = file::open_path(file::here(), &sysfs, OFlag::empty()).is_ok();
+    let lies_on_others = open("slaves").and_then(file::list).is_ok_and(|below| !below.is_empty());
+    is_there && open("partition").is_err() && !lies_on_others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_is_taken_back() {
+        let (number, amount) =
+            (Property::number, |device, most| Property::amount("IOReadIOPSMax", device, most));
+        let empty = || Property::new("IOReadIOPSMax", Value::Amounts(vec![]));
+        for (changed, old, expected) in [
+            (vec![number("TasksMax", 7)], vec![number("TasksMax", 5)], vec![number("TasksMax", 5)]),
+            (vec![number("TasksMax", 7)], vec![], vec![number("TasksMax", u64::MAX)]),
+            (vec![number("MemoryLow", 7)], vec![], vec![number("MemoryLow", 0)]),
+            (
+                vec![amount("8:0", 1), amount("8:16", 2)],
+                vec![amount("8:0", 5), number("TasksMax", 5)],
+                vec![empty(), amount("8:0", 5)],
+            ),
+            (vec![amount("8:0", 1)], vec![], vec![empty()]),
+        ] {
+            assert_eq!(taken_back(&changed, &old), expected);
+        }
     }
 }

@@ -100,8 +100,7 @@ impl Unit {
             Body::default().text(&self.name).text("fail").properties(properties).no_units()
         };
         let mut started = job(&mut connection, "StartTransientUnit", &body(&properties))?;
-        if started.as_ref().is_err_and(Refusal::is_of_a_property) {
-            properties.retain(|property| !property.young);
+        while started.as_ref().is_err_and(Refusal::is_of_a_property) && leave_out_youngest(&mut properties) {
             started = job(&mut connection, "StartTransientUnit", &body(&properties))?;
         }
         started.map_err(|refusal| self.refused("StartTransientUnit", &refusal))
@@ -117,8 +116,7 @@ impl Unit {
         let body =
             |properties: &[Property]| Body::default().text(&self.name).bool(true).properties(properties);
         let mut set = answer(&mut connection, "SetUnitProperties", &body(&properties))?;
-        if set.as_ref().is_err_and(Refusal::is_of_a_property) {
-            properties.retain(|property| !property.young);
+        while set.as_ref().is_err_and(Refusal::is_of_a_property) && leave_out_youngest(&mut properties) {
             set = answer(&mut connection, "SetUnitProperties", &body(&properties))?;
         }
         match set {
@@ -161,10 +159,18 @@ impl Refusal {
         self.0.ends_with(".NoSuchUnit")
     }
 
-    /// systemd before 244 does not know all properties.
+    /// An old systemd does not know all properties, and not all values of some.
     fn is_of_a_property(&self) -> bool {
-        self.0.ends_with(".PropertyReadOnly") || self.1.contains("unknown property")
+        [".PropertyReadOnly", ".InvalidArgs"].iter().any(|name| self.0.ends_with(name))
+            || self.1.contains("unknown property")
     }
+}
+
+/// Leave out what the fewest versions of systemd know; the cgroup's files have it. `false` if all know the rest.
+fn leave_out_youngest(properties: &mut Vec<Property>) -> bool {
+    let youngest = properties.iter().map(|property| property.since).max().unwrap_or(0);
+    properties.retain(|property| property.since < youngest);
+    youngest != 0
 }
 
 /// Where systemd may listen, the best first.
@@ -217,9 +223,10 @@ fn answer(connection: &mut Connection, member: &str, body: &Body) -> Result<Resu
     }
 }
 
-/// What undoes a property that was not set before.
+/// What undoes a property that was not set before. Of a list this empties all of it.
 pub fn unset(property: &Property) -> Option<Property> {
     let nothing = match (&property.value, property.name.as_str()) {
+        (Value::Amounts(_), _) => Value::Amounts(vec![]),
         (Value::U64(_), "MemoryLow" | "MemoryMin") => Value::U64(0),
         (Value::U64(_), _) => Value::U64(INFINITY), // no limit, and for a weight: not set
         (Value::Bytes(_), _) => Value::Bytes(vec![]),
@@ -281,6 +288,17 @@ mod tests {
         assert!(sockets(Session::User, |_| None).is_empty());
         let no_address = |name: &str| variables(name).filter(|_| name == "XDG_RUNTIME_DIR");
         assert_eq!(sockets(Session::User, no_address)[1], ("/run/user/7/bus".into(), Peer::Bus));
+    }
+
+    #[test]
+    fn the_youngest_properties_go_first() {
+        let since = |version| Property::since(version, format!("A{version}"), Value::U64(1));
+        let mut properties = vec![since(252), since(0), since(244), since(252)];
+        let mut left = vec![];
+        while leave_out_youngest(&mut properties) {
+            left.push(properties.clone());
+        }
+        assert_eq!(left, [vec![since(0), since(244)], vec![since(0)]]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::Write;
-use super::property::Property;
+use super::property::{Disks, INFINITY, Property};
 use crate::cgroup::hierarchy::Version;
 use crate::error::{Field, Problems};
 use crate::host::Host;
@@ -31,12 +31,27 @@ pub struct Device {
     minor: u32,
 }
 
-/// What a rate limits: a row is the field, the file of v1, and the key in `io.max` of v2.
-const RATES: [(&str, &str, &str); 4] = [
-    ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
-    ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps"),
-    ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops"),
-    ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops"),
+/// What a rate limits: a row is the field, the file of v1, the key in `io.max` of v2, and the properties of systemd for v1
+/// and v2.
+type RateRow = (&'static str, &'static str, &'static str, Option<&'static str>, &'static str);
+
+const RATES: [RateRow; 4] = [
+    (
+        "throttleReadBpsDevice",
+        "blkio.throttle.read_bps_device",
+        "rbps",
+        Some("BlockIOReadBandwidth"),
+        "IOReadBandwidthMax",
+    ),
+    (
+        "throttleWriteBpsDevice",
+        "blkio.throttle.write_bps_device",
+        "wbps",
+        Some("BlockIOWriteBandwidth"),
+        "IOWriteBandwidthMax",
+    ),
+    ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops", None, "IOReadIOPSMax"),
+    ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops", None, "IOWriteIOPSMax"),
 ];
 
 /// A rate of a device, in bytes or operations per second; zero lifts the limit.
@@ -140,16 +155,29 @@ impl BlockIo {
         writes
     }
 
-    /// The weight against the siblings. Rates and weights of single devices systemd leaves alone when it does not know
-    /// of them.
-    pub fn systemd(&self, version: Version) -> Vec<Property> {
-        let all = self.weights.iter();
-        let own = all.filter(|(_, against, device, _)| *against == Against::Siblings && device.is_none());
-        let property = |(_, _, _, weight): &(Field, Against, Option<Device>, Weight)| match version {
-            Version::V1 => Property::number("BlockIOWeight", u64::from(weight.0)),
-            Version::V2 => Property::number("IOWeight", weight.in_io_weight()),
-        };
-        own.map(property).collect()
+    /// What systemd knows of a partition or a mapped device it applies to the whole disk below, so that only of `disks`
+    /// it is told. What it does not know it leaves alone.
+    pub fn systemd(&self, version: Version, disks: &Disks) -> Vec<Property> {
+        let siblings = self.weights.iter().filter(|(_, against, ..)| *against == Against::Siblings);
+        let weights = siblings.filter_map(|(_, _, device, weight)| {
+            let (all, one, weight) = match version {
+                Version::V1 => ("BlockIOWeight", "BlockIODeviceWeight", u64::from(weight.0)),
+                Version::V2 => ("IOWeight", "IODeviceWeight", weight.in_io_weight()),
+            };
+            let device = device.map(|device| device.to_string());
+            match device {
+                None => Some(Property::number(all, weight)),
+                Some(device) if disks(&device) => Some(Property::amount(one, &device, weight)),
+                Some(_) => None,
+            }
+        });
+        let rates = self.rates.iter().filter_map(|rate| {
+            let (_, _, _, v1, v2) = RATES[rate.row];
+            let name = if version == Version::V1 { v1? } else { v2 };
+            let (device, most) = (rate.device.to_string(), if rate.rate == 0 { INFINITY } else { rate.rate });
+            disks(&device).then(|| Property::amount(name, &device, most))
+        });
+        weights.chain(rates).collect()
     }
 
     /// BFQ takes the weight as it is; the cost model's `io.weight` has a range of its own.
@@ -167,6 +195,19 @@ impl BlockIo {
         });
         weight.chain(rate).collect()
     }
+}
+
+/// The properties for a line of `io.max`: `8:0 rbps=1048576 wiops=max`.
+pub(super) fn rates_of_line(line: &str, disks: &Disks) -> Vec<Property> {
+    let mut words = line.split_whitespace();
+    let device = words.next().filter(|device| disks(device)).unwrap_or_default();
+    let property = |word: &str| {
+        let (key, most) = word.split_once('=')?;
+        let (_, _, _, _, name) = RATES.iter().find(|(_, _, v2, ..)| *v2 == key)?;
+        let most = if most == "max" { INFINITY } else { most.parse().ok()? };
+        Some(Property::amount(*name, device, most))
+    };
+    if device.is_empty() { vec![] } else { words.filter_map(property).collect() }
 }
 
 impl Weight {
@@ -255,6 +296,30 @@ mod tests {
             ]
         );
         assert_eq!(files(&block_io.v2()), [("io.max", "254:0 rbps=1048576"), ("io.max", "254:1 wiops=max")]);
+    }
+
+    #[test]
+    fn properties_of_whole_disks() {
+        let block_io = parse(
+            r#"{"weight":500,"weightDevice":[{"major":8,"minor":0,"weight":1000},{"major":8,"minor":1,"weight":10}],
+                "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1048576},{"major":8,"minor":1,"rate":1}],
+                "throttleWriteIOPSDevice":[{"major":8,"minor":0,"rate":0}]}"#,
+        )
+        .unwrap();
+        let disks: &Disks = &|device| device == "8:0";
+        let expected = [
+            Property::number("IOWeight", 4950),
+            Property::amount("IODeviceWeight", "8:0", 10_000),
+            Property::amount("IOReadBandwidthMax", "8:0", 1 << 20),
+            Property::amount("IOWriteIOPSMax", "8:0", INFINITY),
+        ];
+        assert_eq!(block_io.systemd(Version::V2, disks), expected);
+        let expected = [
+            Property::number("BlockIOWeight", 500),
+            Property::amount("BlockIODeviceWeight", "8:0", 1000),
+            Property::amount("BlockIOReadBandwidth", "8:0", 1 << 20),
+        ];
+        assert_eq!(block_io.systemd(Version::V1, disks), expected);
     }
 
     #[test]

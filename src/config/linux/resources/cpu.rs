@@ -26,6 +26,9 @@ const SHARES_RANGE: (u64, u64) = (2, 262_144);
 /// The shortest and the longest period of the CFS, in microseconds; no quota is shorter than the former either.
 const PERIOD_RANGE: (u64, u64) = (1_000, 1_000_000);
 
+/// `CGROUP_WEIGHT_IDLE` of systemd 252.
+pub(super) const IDLE_WEIGHT: u64 = 0;
+
 /// The kernel's, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 
@@ -136,24 +139,24 @@ impl Cpu {
     /// value.
     pub fn systemd(&self, version: Version) -> Vec<Property> {
         let mut properties = Vec::new();
-        if let Some(shares) = self.shares_in_force() {
-            properties.push(match version {
-                Version::V1 => Property::number("CPUShares", shares),
-                Version::V2 => Property::number("CPUWeight", weight(shares)),
-            });
-        }
+        properties.extend(match (version, self.idle, self.shares_in_force()) {
+            (Version::V1, _, shares) => shares.map(|shares| Property::number("CPUShares", shares)),
+            (Version::V2, Some(Idle::Yes), _) => Some(weight_property(IDLE_WEIGHT)),
+            (Version::V2, Some(Idle::No), None) => Some(Property::number("CPUWeight", INFINITY)),
+            (Version::V2, _, shares) => shares.map(|shares| Property::number("CPUWeight", weight(shares))),
+        });
         if let Some(quota) = self.quota {
             let per_second = per_second(quota, self.period.unwrap_or(DEFAULT_PERIOD));
             properties.push(Property::number("CPUQuotaPerSecUSec", per_second));
         }
         if let Some(period) = self.period {
-            properties.push(Property::young("CPUQuotaPeriodUSec", Value::U64(period)));
+            properties.push(Property::since(242, "CPUQuotaPeriodUSec", Value::U64(period)));
         }
         if version == Version::V2 {
             let set = [("AllowedCPUs", &self.cpus), ("AllowedMemoryNodes", &self.mems)];
             properties.extend(
                 set.into_iter()
-                    .filter_map(|(name, list)| Some(Property::young(name, mask(list.as_deref()?)))),
+                    .filter_map(|(name, list)| Some(Property::since(244, name, mask(list.as_deref()?)))),
             );
         }
         properties
@@ -182,6 +185,12 @@ impl Idle {
             Self::Yes => "1".into(),
         }
     }
+}
+
+/// `CPUWeight`, where zero stands for idle.
+pub(super) fn weight_property(weight: u64) -> Property {
+    let since = if weight == IDLE_WEIGHT { 252 } else { 0 };
+    Property::since(since, "CPUWeight", Value::U64(weight))
 }
 
 /// `CPUQuotaPerSecUSec`: microseconds in a second, in steps of a percent.
@@ -295,6 +304,20 @@ mod tests {
         assert_eq!(files(&cpu.v2()), [("cpu.idle", "1")]);
         let cpu = parse(r#"{"idle":0,"shares":1024}"#).unwrap();
         assert_eq!(files(&cpu.v2()), [("cpu.idle", "0"), ("cpu.weight", "100")]);
+    }
+
+    #[test]
+    fn idle_is_a_weight_of_systemds() {
+        for (json, expected) in [
+            (r#"{"idle":1,"shares":512}"#, vec![Property::since(252, "CPUWeight", Value::U64(0))]),
+            (r#"{"idle":0,"shares":1024}"#, vec![Property::number("CPUWeight", 100)]),
+            (r#"{"idle":0}"#, vec![Property::number("CPUWeight", INFINITY)]),
+            (r#"{"shares":1024}"#, vec![Property::number("CPUWeight", 100)]),
+            ("{}", vec![]),
+        ] {
+            assert_eq!(parse(json).unwrap().systemd(Version::V2), expected, "{json}");
+        }
+        assert_eq!(parse(r#"{"idle":1}"#).unwrap().systemd(Version::V1), []);
     }
 
     #[test]

@@ -224,14 +224,14 @@ impl Resources {
     }
 
     /// What a scope of systemd is told, so that it has the same values whenever it writes them anew. What has no property
-    /// (huge pages, RDMA, rates of devices, classes of packets) systemd leaves alone. `unified` is last.
-    pub fn systemd(&self, version: Version) -> Vec<property::Property> {
+    /// (huge pages, RDMA, classes of packets) systemd leaves alone. `unified` is last.
+    pub fn systemd(&self, version: Version, disks: &property::Disks) -> Vec<property::Property> {
         let columns = [
             self.memory.systemd(version),
             self.cpu.systemd(version),
             self.pids.systemd(),
-            self.block_io.systemd(version),
-            self.unified.systemd(),
+            self.block_io.systemd(version, disks),
+            self.unified.systemd(disks),
         ];
         columns.into_iter().flatten().collect()
     }

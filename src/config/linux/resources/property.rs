@@ -9,8 +9,8 @@ pub struct Property {
     pub name: String,
     /// What it is set to.
     pub value: Value,
-    /// Whether systemd before 244 may not know it.
-    pub young: bool,
+    /// The version of systemd that knows it, or this value of it. 0 is all that crust works with.
+    pub since: u16,
 }
 
 /// A value, of one of the types of D-Bus that are needed.
@@ -34,7 +34,12 @@ pub enum Value {
     Numbers(Vec<u32>),
     /// `a(ss)`
     Pairs(Vec<(String, String)>),
+    /// `a(st)`
+    Amounts(Vec<(String, u64)>),
 }
+
+/// Whether a device, as `8:0`, is a disk of its own, and no part of another.
+pub type Disks<'a> = dyn Fn(&str) -> bool + 'a;
 
 /// systemd's `infinity`.
 pub const INFINITY: u64 = u64::MAX;
@@ -42,12 +47,17 @@ pub const INFINITY: u64 = u64::MAX;
 impl Property {
     /// A property.
     pub fn new(name: impl Into<String>, value: Value) -> Self {
-        Self { name: name.into(), value, young: false }
+        Self { name: name.into(), value, since: 0 }
     }
 
-    /// The same, which an old systemd may go without.
-    pub fn young(name: impl Into<String>, value: Value) -> Self {
-        Self { young: true, ..Self::new(name, value) }
+    /// The same, which an older systemd has to go without.
+    pub fn since(version: u16, name: impl Into<String>, value: Value) -> Self {
+        Self { since: version, ..Self::new(name, value) }
+    }
+
+    /// An amount for a block device, added to those of other devices.
+    pub fn amount(name: impl Into<String>, device: &str, amount: u64) -> Self {
+        Self::new(name, Value::Amounts(vec![(format!("/dev/block/{device}"), amount)]))
     }
 
     /// A number of bytes, tasks, microseconds.

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::property::{INFINITY, Property, Value, mask};
-use super::{Limit, Write, cpu};
+use super::property::{Disks, INFINITY, Property, Value, mask};
+use super::{Limit, Write, block_io, cpu};
 use crate::cgroup::hierarchy::Hierarchy;
 use crate::error::{Field, Problems};
 use crate::host::Host;
@@ -51,41 +51,8 @@ impl Unified {
     }
 
     /// What systemd writes itself, and would write over.
-    pub fn systemd(&self) -> Vec<Property> {
-        let number = |text: &str| if text == "max" { Some(INFINITY) } else { text.parse().ok() };
-        let property = |(key, value): &(Key, String)| {
-            let value = value.trim();
-            let limit = |name| number(value).map(|value| vec![Property::number(name, value)]);
-            match key.0.as_str() {
-                "memory.max" => limit("MemoryMax"),
-                "memory.high" => limit("MemoryHigh"),
-                "memory.low" => limit("MemoryLow"),
-                "memory.min" => limit("MemoryMin"),
-                "memory.swap.max" => limit("MemorySwapMax"),
-                "memory.oom.group" => {
-                    let policy = if value == "1" { "kill" } else { "continue" };
-                    Some(vec![Property::young("OOMPolicy", Value::Text(policy.into()))])
-                }
-                "pids.max" => limit("TasksMax"),
-                "cpu.weight" => limit("CPUWeight"),
-                "io.weight" => {
-                    let weight = value.strip_prefix("default ").unwrap_or(value);
-                    weight.parse().ok().map(|weight| vec![Property::number("IOWeight", weight)])
-                }
-                "cpu.max" => {
-                    let (quota, period) = value.split_once(' ').unwrap_or((value, "100000"));
-                    let (quota, period) = (number(quota)?, period.trim().parse().ok()?);
-                    let quota = if quota == INFINITY { Limit::Unlimited } else { Limit::At(quota) };
-                    let per_second = cpu::per_second(quota, period);
-                    let period = Property::young("CPUQuotaPeriodUSec", Value::U64(period));
-                    Some(vec![Property::number("CPUQuotaPerSecUSec", per_second), period])
-                }
-                "cpuset.cpus" => Some(vec![Property::young("AllowedCPUs", mask(value))]),
-                "cpuset.mems" => Some(vec![Property::young("AllowedMemoryNodes", mask(value))]),
-                _ => None,
-            }
-        };
-        self.0.iter().filter_map(property).flatten().collect()
+    pub fn systemd(&self, disks: &Disks) -> Vec<Property> {
+        self.0.iter().flat_map(|(key, value)| properties(&key.0, value.trim(), disks)).collect()
     }
 
     /// The kernel takes a line per write.
@@ -97,6 +64,68 @@ impl Unified {
         });
         writes.collect()
     }
+}
+
+/// What systemd calls the value of a file; nothing, if it leaves the file alone or takes no such value.
+fn properties(file: &str, value: &str, disks: &Disks) -> Vec<Property> {
+    let amount = number(value);
+    let limit = |since, name| amount.map(|amount| Property::since(since, name, Value::U64(amount)));
+    let one = match file {
+        "memory.max" => limit(0, "MemoryMax"),
+        "memory.high" => limit(0, "MemoryHigh"),
+        "memory.low" => limit(0, "MemoryLow"),
+        "memory.min" => limit(0, "MemoryMin"),
+        "memory.swap.max" => limit(0, "MemorySwapMax"),
+        "memory.zswap.max" => limit(253, "MemoryZSwapMax"),
+        "memory.zswap.writeback" => {
+            Some(Property::since(256, "MemoryZSwapWriteback", Value::Bool(value == "1")))
+        }
+        "memory.oom.group" => {
+            let policy = if value == "1" { "kill" } else { "continue" };
+            Some(Property::since(253, "OOMPolicy", Value::Text(policy.into())))
+        }
+        "pids.max" => limit(0, "TasksMax"),
+        "cpu.weight" => limit(0, "CPUWeight"),
+        "cpu.idle" => (value == "1").then(|| cpu::weight_property(cpu::IDLE_WEIGHT)),
+        "cpuset.cpus" => Some(Property::since(244, "AllowedCPUs", mask(value))),
+        "cpuset.mems" => Some(Property::since(244, "AllowedMemoryNodes", mask(value))),
+        "cpu.max" => return bandwidth(value).unwrap_or_default(),
+        "io.max" => return value.lines().flat_map(|line| block_io::rates_of_line(line, disks)).collect(),
+        "io.weight" => return value.lines().filter_map(|line| weight(line, disks)).collect(),
+        "io.latency" => return value.lines().filter_map(|line| latency(line, disks)).collect(),
+        _ => None,
+    };
+    one.into_iter().collect()
+}
+
+fn number(text: &str) -> Option<u64> {
+    if text == "max" { Some(INFINITY) } else { text.parse().ok() }
+}
+
+/// `50000 100000`
+fn bandwidth(value: &str) -> Option<Vec<Property>> {
+    let (quota, period) = value.split_once(' ').unwrap_or((value, "100000"));
+    let (quota, period) = (number(quota)?, period.trim().parse().ok()?);
+    let quota = if quota == INFINITY { Limit::Unlimited } else { Limit::At(quota) };
+    let per_second = Property::number("CPUQuotaPerSecUSec", cpu::per_second(quota, period));
+    Some(vec![per_second, Property::since(242, "CPUQuotaPeriodUSec", Value::U64(period))])
+}
+
+/// `100`, `default 100`, `8:0 100`
+fn weight(line: &str, disks: &Disks) -> Option<Property> {
+    let (device, weight) = line.trim().split_once(' ').unwrap_or(("default", line.trim()));
+    let weight = weight.trim().parse().ok()?;
+    match device {
+        "default" => Some(Property::number("IOWeight", weight)),
+        device => disks(device).then(|| Property::amount("IODeviceWeight", device, weight)),
+    }
+}
+
+/// `8:0 target=75000`, in microseconds.
+fn latency(line: &str, disks: &Disks) -> Option<Property> {
+    let (device, target) = line.trim().split_once(" target=")?;
+    let property = Property::amount("IODeviceLatencyTargetUSec", device, target.trim().parse().ok()?);
+    disks(device).then_some(Property { since: 240, ..property })
 }
 
 impl Key {
@@ -151,6 +180,46 @@ mod tests {
                 ("misc", "misc.new-thing", "x")
             ]
         );
+    }
+
+    #[test]
+    fn what_systemd_would_write_over() {
+        let amount = Property::amount;
+        let number = |name: &str, value| Property::number(name, value);
+        let since = |version, name: &str, value| Property::since(version, name, value);
+        for (file, value, expected) in [
+            ("memory.max", "max", vec![number("MemoryMax", INFINITY)]),
+            ("memory.high", "4096\n", vec![number("MemoryHigh", 4096)]),
+            ("memory.zswap.max", "0", vec![since(253, "MemoryZSwapMax", Value::U64(0))]),
+            ("memory.oom.group", "1", vec![since(253, "OOMPolicy", Value::Text("kill".into()))]),
+            ("cpu.idle", "1", vec![since(252, "CPUWeight", Value::U64(0))]),
+            ("cpu.idle", "0", vec![]),
+            (
+                "cpu.max",
+                "50000 200000",
+                vec![
+                    number("CPUQuotaPerSecUSec", 250_000),
+                    since(242, "CPUQuotaPeriodUSec", Value::U64(200_000)),
+                ],
+            ),
+            ("cpuset.cpus", "0-1", vec![since(244, "AllowedCPUs", Value::Bytes(vec![3]))]),
+            (
+                "io.max",
+                "8:0 rbps=7 wiops=max\n8:1 rbps=9",
+                vec![amount("IOReadBandwidthMax", "8:0", 7), amount("IOWriteIOPSMax", "8:0", INFINITY)],
+            ),
+            (
+                "io.weight",
+                "default 50\n8:0 60",
+                vec![number("IOWeight", 50), amount("IODeviceWeight", "8:0", 60)],
+            ),
+            ("io.weight", "8:1 60", vec![]),
+            ("memory.max", "nonsense", vec![]),
+            ("hugetlb.2MB.max", "1", vec![]),
+            ("cpu.max.burst", "1", vec![]),
+        ] {
+            assert_eq!(properties(file, value.trim(), &|device| device == "8:0"), expected, "{file} {value}");
+        }
     }
 
     #[test]
