@@ -33,7 +33,7 @@ pub fn run(global: &Global, command: &Create, inherited: Inherited) -> Result<()
         return written;
     }
     dir.keep();
-    created.init.let_go();
+    created.let_go();
     if command.id.contains('/') { print(&format!("{id}\n")) } else { Ok(()) }
 }
 
@@ -155,8 +155,8 @@ pub fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Error> {
 
 /// The pid file could not be written: nobody will know of the container.
 pub fn undo(created: Created, dir: &Dir) {
-    let state = created.state;
-    drop(created.init);
+    let Created { init, state, .. } = created;
+    drop(init);
     match crate::cgroup::Cgroup::open(state.cgroup.clone()).and_then(crate::cgroup::Cgroup::delete) {
         Ok(()) => {}
         Err(error) => log::warn(&error.to_string()),

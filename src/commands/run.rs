@@ -36,10 +36,10 @@ pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<ExitC
     dir.unlock()?;
     let container = Container::load(id, dir)?;
     if let Err(error) = start::poststart(&container) {
-        created.init.let_go();
+        created.let_go();
         return Err(error);
     }
-    created.init.let_go();
+    created.let_go();
     crate::log::write_warnings();
     let pidfd = created.init.pidfd.as_ref().map(AsFd::as_fd);
     let Some(signals) = signals else {

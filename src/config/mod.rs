@@ -32,6 +32,7 @@ use linux::id_mappings::IdMappings;
 use linux::intel_rdt::IntelRdt;
 use linux::mount_label;
 use linux::namespaces::{Kind, Namespaces};
+use linux::net_devices::NetDevices;
 use linux::personality::Personality;
 use linux::resources::Resources;
 use linux::rootfs_propagation::{self, Propagation};
@@ -63,6 +64,8 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// Which users of the host it has.
     pub id_mappings: IdMappings,
+    /// Which network interfaces of the runtime's it gets.
+    pub net_devices: NetDevices,
     /// Its clocks.
     pub time_offsets: TimeOffsets,
     /// Its host and domain name.
@@ -120,6 +123,7 @@ impl Plan {
             linux.gid_mappings().as_deref().unwrap_or_default(),
             &namespaces,
         ));
+        let net_devices = problems.keep(NetDevices::parse(linux.net_devices().as_ref(), &namespaces, host));
         let offsets = linux.time_offsets().clone().unwrap_or_default();
         let time_offsets = problems.keep(TimeOffsets::parse(&offsets, &namespaces));
         let (hostname, domainname) = (spec.hostname().as_deref(), spec.domainname().as_deref());
@@ -164,6 +168,7 @@ impl Plan {
             readonly_paths: readonly_paths.ok_or_else(missing)?,
             namespaces,
             id_mappings: id_mappings.ok_or_else(missing)?,
+            net_devices: net_devices.ok_or_else(missing)?,
             time_offsets: time_offsets.ok_or_else(missing)?,
             names: names.ok_or_else(missing)?,
             sysctl: sysctl.ok_or_else(missing)?,

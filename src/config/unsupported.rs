@@ -15,11 +15,8 @@ pub fn refuse(linux: Option<&Linux>) -> Result<(), Problems> {
     problems.or(())
 }
 
-fn of_linux(linux: &Linux) -> [(&'static str, bool); 2] {
-    [
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|links| !links.is_empty())),
-    ]
+fn of_linux(linux: &Linux) -> [(&'static str, bool); 1] {
+    [("linux.memoryPolicy", linux.memory_policy().is_some())]
 }
 
 #[cfg(test)]
@@ -31,11 +28,10 @@ mod tests {
     fn each_field_is_refused_by_name_and_never_ignored() {
         let linux: Linux = serde_json::from_value(json!({
             "memoryPolicy": {"mode": "MPOL_LOCAL"},
-            "netDevices": {"eth0": {}},
         }))
         .unwrap();
         let text = refuse(Some(&linux)).unwrap_err().to_string();
-        let fields = ["linux.memoryPolicy", "linux.netDevices"];
+        let fields = ["linux.memoryPolicy"];
         let expected: Vec<_> =
             fields.iter().map(|f| format!("{f}: not supported by this version of crust")).collect();
         assert_eq!(text, expected.join("; "));

@@ -145,7 +145,7 @@ fn serve(
                 continue;
             }
             Request::Failed(code, message) => return Err(Error::Program { code, message }),
-            Request::MapIds | Request::RunHooks => {
+            Request::MapIds | Request::MoveNetDevices | Request::RunHooks => {
                 return Err(Error::message("a further process asks for what only init may ask for"));
             }
         }

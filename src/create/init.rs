@@ -103,7 +103,8 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         hooks,
         annotations,
         process,
-        id_mappings: _,  // the parent's, when it is asked to MapIds
+        id_mappings: _, // the parent's, when it is asked to MapIds
+        net_devices,
         time_offsets: _, // with the time namespace
         cgroups_path: _,
         resources: _, // the parent's, before init is born
@@ -125,6 +126,9 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     enter::namespaces((plan, host, fork), &joined, &procfs, end)?;
     if !request.no_new_keyring {
         enter::join_keyring(id)?;
+    }
+    if !net_devices.is_empty() {
+        end.ask(&Request::MoveNetDevices)?;
     }
     if namespaces.creates(Kind::Network) {
         namespace::bring_up_loopback().at("linux.namespaces")?;

@@ -10,6 +10,7 @@ use crate::cgroup::{Cgroup, Entrance};
 use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::Kind;
+use crate::config::linux::net_devices::MovedDevices;
 use crate::config::linux::seccomp::Listener;
 use crate::container::destroy::run_poststop;
 use crate::container::dir::Dir;
@@ -38,6 +39,17 @@ pub struct Created {
     pub terminal: Option<OwnedFd>,
     /// What was written down.
     pub state: State,
+    net_devices: Option<MovedDevices>,
+}
+
+impl Created {
+    /// It stays: whoever is our reaper takes care of its init from now on.
+    pub fn let_go(&mut self) {
+        self.init.let_go();
+        if let Some(devices) = self.net_devices.take() {
+            devices.keep();
+        }
+    }
 }
 
 /// What is to be created, and for whom.
@@ -62,6 +74,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     rootfs::check(&plan.root)?;
     let filter = plan.seccomp.compile()?;
     let procfs = proc::open_procfs().at("host")?;
+    plan.net_devices.check(&joined, &procfs)?;
     let sources = sources(plan, host)?;
 
     let group = plan.intel_rdt.as_ref();
@@ -108,13 +121,15 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         gate,
     };
     let (mut init, end) = bear(birthright)?;
-    let mut service = Service { order, dir, state: &state, terminal: None, hooks_have_run: false };
+    let mut service =
+        Service { order, dir, state: &state, terminal: None, net_devices: None, hooks_have_run: false };
     let served =
         service.serve(&mut init, &end).and_then(|()| ready(order, dir, &init)).and_then(|()| cgroup.settle());
-    let (terminal, hooks_have_run) = (service.terminal, service.hooks_have_run);
+    let Service { terminal, net_devices, hooks_have_run, .. } = service;
     if let Err(error) = served {
         let error = explain(error, &cgroup);
         drop(init);
+        drop(net_devices);
         drop((cgroup, group));
         if hooks_have_run {
             // "If any prestart hook fails, the runtime MUST … stop the container, and continue the lifecycle at" its
@@ -127,7 +142,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     if let Some(group) = group {
         group.keep();
     }
-    Ok(Created { init, terminal, state })
+    Ok(Created { init, terminal, state, net_devices })
 }
 
 /// The copies of mounts that only the parent can make: where the container's users may not reach the host's paths, and
@@ -218,6 +233,7 @@ struct Service<'a> {
     dir: &'a Dir,
     state: &'a State,
     terminal: Option<OwnedFd>,
+    net_devices: Option<MovedDevices>,
     hooks_have_run: bool,
 }
 
@@ -236,6 +252,10 @@ impl Service<'_> {
                     self.introduce(init)?;
                 }
                 Request::MapIds => self.map_ids(init.pid)?,
+                Request::MoveNetDevices => {
+                    let procfs = proc::open_procfs().at("host")?;
+                    self.net_devices = Some(plan.net_devices.move_to(init.pid, &procfs)?);
+                }
                 Request::RunHooks => self.run_hooks(init.pid)?,
                 Request::Terminal(master) => {
                     self.terminal = Some(master);

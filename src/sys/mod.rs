@@ -18,6 +18,7 @@ pub mod keyring;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
+pub mod netlink;
 pub mod openat2;
 pub mod pipe;
 pub mod prctl;

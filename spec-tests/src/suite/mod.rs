@@ -28,6 +28,7 @@ mod masked_paths;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod personality;
 mod preserve_fds;
 mod process;
@@ -97,6 +98,7 @@ fn every() -> Vec<Case> {
         terminal::cases(),
         hooks::cases(),
         namespaces::cases(),
+        net_devices::cases(),
         all_need(user_namespace::cases(), &Need::Namespace("user")),
         rootless::cases(),
         devices::cases(),

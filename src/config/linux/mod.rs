@@ -8,6 +8,7 @@ pub mod id_mappings;
 pub mod intel_rdt;
 pub mod mount_label;
 pub mod namespaces;
+pub mod net_devices;
 pub mod personality;
 pub mod resources;
 pub mod rootfs_propagation;
