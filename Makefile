@@ -21,10 +21,14 @@ CALLS     := clone3 close_range pidfd openat2 mount-api mount_setattr statx memf
 CONCERNED := create/ start/ kill/ delete/ exec/ hooks/ mounts/ mount-options/ rootfs-traps/ masked-paths/ readonly-paths/ \
              namespaces/ user-namespace/ terminal/ cgroups/ seccomp cli/leaked process/session-keyring
 
+# What is fuzzed, and for how long each.
+FUZZ      ?= mount_options cgroups_path state_json argv plan
+FUZZ_SECONDS ?= 60
+
 # What `crust --version` tells.
 export CRUST_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help deps build check unit spec-tests spec-tests-without test test-vm vm-shell conformance bats coverage deny bundles run install clean
+.PHONY: help deps build check unit spec-tests spec-tests-without test test-vm vm-shell conformance bats coverage deny fuzz bundles run install clean
 
 help: ## tell what there is (this)
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -75,6 +79,12 @@ coverage: deps ## the lines that unit tests and spec-tests execute, as root
 
 deny: ## licences, origins, duplicates and known faults of what crust depends on
 	.ci/deny
+
+fuzz: deps ## feed anything to what reads config.json, state.json and argv: [FUZZ=plan] [FUZZ_SECONDS=60]
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	mkdir -p fuzz/corpus/plan && for bundle in $(BUNDLES); do cp bundles/$$bundle/config.json fuzz/corpus/plan/$$bundle; done
+	cd fuzz && for target in $(FUZZ); do LIBSECCOMP_LINK_TYPE=dylib \
+		cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=20000 || exit; done
 
 bundles: deps ## make the root file systems of the sample bundles
 	@mkdir -p bundles/hello/rootfs bundles/volumes/writable
