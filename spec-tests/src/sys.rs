@@ -32,6 +32,19 @@ pub fn limit(resource: u32) -> Option<(u64, u64)> {
     (result == 0).then_some((limit.rlim_cur, limit.rlim_max))
 }
 
+/// Private memory of so many bytes in huge pages of two mebibytes, for ever.
+pub fn huge_pages(length: usize) -> io::Result<&'static mut [u8]> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB | libc::MAP_HUGE_2MB;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+    let memory =
+        unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if memory == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping has this length, is nobody else's, and is never undone.
+    Ok(unsafe { std::slice::from_raw_parts_mut(memory.cast(), length) })
+}
+
 /// The flags of the mount that a file is on, `statvfs(3)`.
 pub fn mount_flags(descriptor: i32) -> u64 {
     // SAFETY: all of statvfs may be zero.

@@ -44,8 +44,18 @@ pub struct Trial {
     pub probe: PathBuf,
     /// Children that are no leftovers: started by the case itself.
     pub kept: BTreeSet<i32>,
+    driver: Driver,
     mounts_before: String,
     calls: u32,
+}
+
+/// Who makes the container's cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// The runtime.
+    Cgroupfs,
+    /// systemd, for `--systemd-cgroup` with every call.
+    Systemd,
 }
 
 impl Trial {
@@ -59,6 +69,7 @@ impl Trial {
             program: program.to_owned(),
             probe: probe.to_owned(),
             kept: BTreeSet::new(),
+            driver: Driver::Cgroupfs,
             mounts_before: leftovers::mounts(),
             calls: 0,
         };
@@ -156,8 +167,19 @@ impl Trial {
     /// The runtime with its global options.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(self.runtime_root()).args(arguments).current_dir(&self.work);
+        command.arg("--root").arg(self.runtime_root());
+        if self.driver == Driver::Systemd {
+            command.arg("--systemd-cgroup");
+        }
+        command.args(arguments).current_dir(&self.work);
         command
+    }
+
+    /// From now on the container's cgroup is a scope of systemd.
+    pub fn under_systemd(&mut self) -> &mut Self {
+        self.driver = Driver::Systemd;
+        let path = format!("crust-tests.slice:spec:{}", self.id);
+        self.set("/linux/cgroupsPath", path)
     }
 
     /// Call the runtime.

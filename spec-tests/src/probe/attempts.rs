@@ -43,6 +43,7 @@ pub fn attempt(argument: &str) -> Value {
         "flood" => flood(),
         "spin" => spin(number(&operands, 0)),
         "allocate" => allocate(number(&operands, 0)),
+        "huge" => outcome(huge(number(&operands, 0))),
         "spawn" => spawn(number(&operands, 0)),
         "read-direct" => {
             read_direct(path, number(&operands, 1)).map_or_else(|error| no(&error), |ms| json!(ms))
@@ -201,6 +202,15 @@ fn spin(milliseconds: u64) -> Value {
 fn allocate(mebibytes: usize) -> Value {
     std::hint::black_box(vec![1_u8; mebibytes << 20]);
     word("ok")
+}
+
+/// `huge:N`: write to that many huge pages of two mebibytes. `SIGBUS` is what the kernel has for a limit that it meets
+/// only then.
+fn huge(pages: usize) -> io::Result<()> {
+    let memory = sys::huge_pages(pages << 21)?;
+    memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    std::hint::black_box(memory);
+    Ok(())
 }
 
 /// `spawn:N`: how many processes there could be beside this one, and the error of the next.

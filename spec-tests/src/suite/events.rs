@@ -85,7 +85,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn listen(t: &mut Trial) -> Verdict<Child> {
+/// Listen to the events of the container, ten times a second.
+pub(super) fn listen(t: &mut Trial) -> Verdict<Child> {
     let id = t.id.clone();
     let mut command = t.command(&["events", "--interval", "100ms", &id]);
     let stdout = File::create(t.work.join("events"))?;
@@ -95,7 +96,7 @@ fn listen(t: &mut Trial) -> Verdict<Child> {
 }
 
 /// How many events of a kind there were.
-fn heard(t: &Trial, kind: &str) -> usize {
+pub(super) fn heard(t: &Trial, kind: &str) -> usize {
     let text = fs::read_to_string(t.work.join("events")).unwrap_or_default();
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     events.filter(|event| event["type"] == kind).count()

@@ -19,6 +19,7 @@ mod features;
 mod hook_faults;
 mod hooks;
 mod ids;
+mod in_force;
 mod kill;
 mod lifecycle;
 mod limits;
@@ -105,6 +106,7 @@ fn every() -> Vec<Case> {
         cgroups_path::cases(),
         resources::cases(),
         limits::cases(),
+        in_force::cases(),
         device_rules::cases(),
         sysctl::cases(),
         all_need(seccomp::cases(), &SECCOMP),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::bundle;
 use crate::case::{Case, case};
 use crate::host::Need;
+use crate::suite::in_force;
 use crate::trial::{Trial, did, did_is, is};
 use crate::verdict::{Verdict, equal, skipped};
 
@@ -193,35 +194,16 @@ fn cgroups() -> Vec<Case> {
         ("cpu", json!({ "cpu": { "quota": 20_000, "period": 100_000 } }), "cpu.max", "20000 100000\n"),
         ("cpuset", json!({ "cpu": { "cpus": "0" } }), "cpuset.cpus", "0\n"),
     ];
-    let mut cases: Vec<Case> = rows
-        .into_iter()
-        .map(|(controller, resources, file, want)| {
-            case(format!("rootless/delegated-{controller}"))
-                .spec(RESOURCES)
-                .needs(Need::Delegated(controller))
-                .run(move |t| {
-                    delegated(t)?.set("/linux/resources", resources.clone()).probe(&["hang"]).create()?;
-                    equal(file, fs::read_to_string(t.cgroup(controller)?.join(file))?, want)
-                })
-        })
-        .collect();
-    cases.push(case("rootless/delegated-memory-kills").spec(RESOURCES).needs(Need::Delegated("memory")).run(
-        |t| {
-            let limits = json!({ "limit": 32 << 20, "swap": 32 << 20 });
-            delegated(t)?.set("/linux/resources/memory", limits).probe(&["allocate:128"]).create()?;
-            t.start()?;
-            equal("exit status of a process over its limit", t.wait()?, 137)
-        },
-    ));
-    cases.push(case("rootless/delegated-pause").spec(RESOURCES).needs(Need::Delegated("memory")).run(|t| {
-        delegated(t)?.probe(&["hang"]).create()?;
-        t.start()?;
-        t.verb("pause")?.succeeded()?;
-        equal("status", t.status()?, "paused")?;
-        t.verb("resume")?.succeeded()?;
-        equal("status", t.status()?, "running")
-    }));
-    cases
+    let rows = rows.into_iter().map(|(controller, resources, file, want)| {
+        case(format!("rootless/delegated-{controller}"))
+            .spec(RESOURCES)
+            .needs(Need::Delegated(controller))
+            .run(move |t| {
+                delegated(t)?.set("/linux/resources", resources.clone()).probe(&["hang"]).create()?;
+                equal(file, fs::read_to_string(t.cgroup(controller)?.join(file))?, want)
+            })
+    });
+    rows.chain(in_force::delegated_cases(|t| delegated(t).map(drop))).collect()
 }
 
 fn refused() -> Vec<Case> {
