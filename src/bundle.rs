@@ -172,7 +172,7 @@ fn decode_value(value: &mut Value) -> Result<Decoded, Error> {
             warnings.push(format!("config.json: {path}: {name:?} is no capability that is known, ignored"));
         } else if !is_missing_because(&taken_out, &path.to_string(), &rule) {
             let field = if path.to_string() == "." { "config.json".into() } else { path.to_string() };
-            problems.add(field, rule);
+            problems.add(field.clone(), in_words(&field, rule));
         }
         taken_out.push(path.to_string());
         if !take_out(value, &path) {
@@ -201,6 +201,16 @@ fn spell_as_the_crate(config: &mut Value) {
     if let Some(affinity) = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut) {
         affinity.retain(|_, cpus| cpus != "");
     }
+}
+
+/// What callers and their tests look for beside the field.
+fn in_words(field: &str, rule: String) -> String {
+    let words = match field {
+        "linux.memoryPolicy" | "linux.memoryPolicy.mode" => "invalid memory policy mode: ",
+        _ if field.starts_with("linux.memoryPolicy.flags") => "invalid memory policy flag: ",
+        _ => "",
+    };
+    format!("{words}{rule}")
 }
 
 /// Whether a required field is missing only because it could not be read, which was said already.

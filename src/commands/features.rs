@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::commands::print;
 use crate::config::hooks::Kind as Hook;
+use crate::config::linux::memory_policy;
 use crate::config::linux::namespaces::Kind as Namespace;
 use crate::config::linux::seccomp::Words;
 use crate::config::mount_options;
@@ -45,6 +46,10 @@ fn document() -> Value {
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
             "mountExtensions": { "idmap": { "enabled": false } },
+            "memoryPolicy": {
+                "modes": memory_policy::MODES.map(|(mode, _)| mode.to_string()),
+                "flags": memory_policy::FLAGS.map(|(flag, _)| flag.to_string()),
+            },
             "netDevices": { "enabled": true },
         },
         "annotations": {

@@ -4,6 +4,7 @@
 use oci_spec::runtime as spec;
 
 use crate::config::linux::id_mappings::IdMappings;
+use crate::config::linux::memory_policy::MemoryPolicy;
 use crate::config::linux::namespaces::Namespaces;
 use crate::config::linux::personality::Personality;
 use crate::config::linux::seccomp::Seccomp;
@@ -18,6 +19,8 @@ use crate::host::Host;
 pub struct ExecPlan {
     /// Which system calls it may make.
     pub seccomp: Seccomp,
+    /// Where its memory comes from.
+    pub memory_policy: MemoryPolicy,
     /// Which kernel it believes to see.
     pub personality: Personality,
     /// The process.
@@ -44,15 +47,17 @@ impl ExecPlan {
         ));
         let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = problems.keep(Seccomp::parse(seccomp, host));
+        let memory_policy = linux.and_then(|linux| linux.memory_policy().as_ref());
+        let memory_policy = problems.keep(MemoryPolicy::parse(memory_policy));
         let personality = linux.and_then(|linux| linux.personality().as_ref());
         let personality = problems.keep(Personality::parse(personality));
         let process = problems.keep(Process::parse(process, &namespaces, setgroups(&namespaces, host), host));
         if let (Some(process), Some(mappings)) = (&process, &id_mappings) {
             problems.keep(mapped(process, mappings));
         }
-        match (seccomp, personality, process) {
-            (Some(seccomp), Some(personality), Some(process)) => {
-                problems.or(Self { seccomp, personality, process })
+        match (seccomp, memory_policy, personality, process) {
+            (Some(seccomp), Some(memory_policy), Some(personality), Some(process)) => {
+                problems.or(Self { seccomp, memory_policy, personality, process })
             }
             _ => Err(problems),
         }

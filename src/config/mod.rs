@@ -9,10 +9,10 @@ pub mod hostname;
 pub mod linux;
 pub mod mount_options;
 pub mod mounts;
+pub mod number_list;
 pub mod path;
 pub mod process;
 pub mod root;
-pub mod unsupported;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,7 @@ use linux::covered_paths::CoveredPaths;
 use linux::devices::Devices;
 use linux::id_mappings::IdMappings;
 use linux::intel_rdt::IntelRdt;
+use linux::memory_policy::MemoryPolicy;
 use linux::mount_label;
 use linux::namespaces::{Kind, Namespaces};
 use linux::net_devices::NetDevices;
@@ -80,6 +81,8 @@ pub struct Plan {
     pub intel_rdt: Option<IntelRdt>,
     /// Which system calls it may make.
     pub seccomp: Seccomp,
+    /// Where its memory comes from.
+    pub memory_policy: MemoryPolicy,
     /// Which kernel it believes to see.
     pub personality: Personality,
     /// Programs that run at points of its life.
@@ -98,7 +101,6 @@ impl Plan {
         problems.keep(oci_version(spec.version()));
         let nothing: Linux = serde_json::from_str("{}").unwrap_or_default();
         let linux = spec.linux().as_ref().unwrap_or(&nothing);
-        problems.keep(unsupported::refuse(spec.linux().as_ref()));
 
         let list = linux.namespaces().as_deref().unwrap_or_default();
         let namespaces = problems.keep(Namespaces::parse(list)).unwrap_or_default();
@@ -139,6 +141,7 @@ impl Plan {
         let resources = problems.keep(Resources::parse(linux.resources().as_ref(), host));
         let intel_rdt = problems.keep(IntelRdt::parse(linux.intel_rdt().as_ref()));
         let seccomp = problems.keep(Seccomp::parse(linux.seccomp().as_ref(), host));
+        let memory_policy = problems.keep(MemoryPolicy::parse(linux.memory_policy().as_ref()));
         let personality = problems.keep(Personality::parse(linux.personality().as_ref()));
         let hooks = problems.keep(Hooks::parse(spec.hooks().as_ref()));
         let annotations = problems.keep(annotations::parse(spec.annotations().as_ref()));
@@ -176,6 +179,7 @@ impl Plan {
             resources: resources.ok_or_else(missing)?,
             intel_rdt: intel_rdt.ok_or_else(missing)?,
             seccomp: seccomp.ok_or_else(missing)?,
+            memory_policy: memory_policy.ok_or_else(missing)?,
             personality: personality.ok_or_else(missing)?,
             hooks: hooks.ok_or_else(missing)?,
             annotations: annotations.ok_or_else(missing)?,

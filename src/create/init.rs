@@ -99,6 +99,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         namespaces,
         names,
         sysctl,
+        memory_policy,
         personality,
         hooks,
         annotations,
@@ -165,6 +166,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     view.cover(&rootfs)?;
     let _container = rootfs.enter(*rootfs_propagation)?;
     names.apply()?;
+    memory_policy.apply()?;
     personality.apply()?;
 
     // Nothing of the host is open from here on: the next step may be into a pid namespace full of strangers (R18).

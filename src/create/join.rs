@@ -134,7 +134,7 @@ pub struct Birthright<'a> {
 pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infallible, Error> {
     let Some(end) = end else { return Err(Error::message("the process was born without an end")) };
     let Birthright { plan, host, request, id, procfs, target, entrance, filter } = birthright;
-    let ExecPlan { seccomp: _, personality, process } = plan;
+    let ExecPlan { seccomp: _, memory_policy, personality, process } = plan;
 
     intermediate::die_with_parent()?;
     entrance.enter_self()?; // by a process with one thread: v1 takes it without waiting for a grace period
@@ -155,6 +155,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     if !request.no_new_keyring {
         enter::join_keyring(id)?;
     }
+    memory_policy.apply()?;
     personality.apply()?;
     let terminal = open_terminal(process)?;
     let slave = match terminal {

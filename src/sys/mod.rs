@@ -19,6 +19,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
 pub mod netlink;
+pub mod numa;
 pub mod openat2;
 pub mod pipe;
 pub mod prctl;

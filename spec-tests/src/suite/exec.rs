@@ -17,7 +17,8 @@ pub fn exec(t: &mut Trial, options: &[&str], program: &[&str]) -> Verdict<Answer
     t.call(&words)
 }
 
-fn facts(t: &mut Trial, options: &[&str], arguments: &[&str]) -> Verdict<Value> {
+/// What the probe tells as a further process.
+pub fn facts(t: &mut Trial, options: &[&str], arguments: &[&str]) -> Verdict<Value> {
     let program: Vec<&str> = std::iter::once("/spec-probe").chain(arguments.iter().copied()).collect();
     let answer = exec(t, options, &program)?.succeeded()?;
     match serde_json::from_str(&answer.stdout) {

@@ -26,6 +26,7 @@ mod limits;
 mod list;
 mod log;
 mod masked_paths;
+mod memory_policy;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -114,6 +115,7 @@ fn every() -> Vec<Case> {
         rootfs_propagation::cases(),
         masked_paths::cases(),
         readonly_paths::cases(),
+        memory_policy::cases(),
         personality::cases(),
         cli::cases(),
         log::cases(),
