@@ -18,7 +18,7 @@ VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS
 
 # What spec-tests-without takes away, one after the other, and the cases in which it can matter.
 CALLS     := clone3 close_range pidfd openat2 mount-api mount_setattr statx memfd_create keyctl bpf
-CONCERNED := create/ start/ kill/ delete/ exec/ hooks/ mounts/ mount-options/ rootfs-traps/ masked-paths/ readonly-paths/ \
+CONCERNED := create/ start/ kill/ delete/ exec/ hooks/ mounts/ mount-options/ idmap/ rootfs-traps/ masked-paths/ readonly-paths/ \
              namespaces/ user-namespace/ terminal/ cgroups/ seccomp cli/leaked process/session-keyring
 
 # What is fuzzed, and for how long each.

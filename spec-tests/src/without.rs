@@ -104,6 +104,8 @@ fn program(numbers: &[u32], errno: u32) -> Vec<Instruction> {
 const REFUSALS: &[(&str, &str, &str)] = &[
     // Attributes of a whole tree of mounts are one call, or a race.
     ("mount-options/recursive-", "mount_setattr", "mount_setattr("),
+    ("idmap/", "open_tree", "open_tree(2)"),
+    ("idmap/", "mount_setattr", "mount_setattr(2)"),
     // Only a copy from the host's own mount namespace propagates to the host.
     ("rootfs-propagation/shared", "open_tree", "open_tree(2)"),
     ("rootfs-propagation/shared", "mount_setattr", "mount_setattr(2)"),

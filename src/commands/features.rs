@@ -45,7 +45,7 @@ fn document() -> Value {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
             "memoryPolicy": {
                 "modes": memory_policy::MODES.map(|(mode, _)| mode.to_string()),
                 "flags": memory_policy::FLAGS.map(|(flag, _)| flag.to_string()),
@@ -116,8 +116,8 @@ mod tests {
             ("/linux/seccomp/knownFlags", "/linux/seccomp/flags"),
         ] {
             for word in features.pointer(list).unwrap().as_array().unwrap() {
-                // No type of a file system to remount, and nothing to bind.
-                if word != "remount" {
+                // No type of a file system to remount, and no user namespace to map.
+                if word != "remount" && word != "idmap" && word != "ridmap" {
                     assert_eq!(refusal(pointer, json!([word])), "", "{list}: {word}");
                 }
             }
@@ -146,7 +146,7 @@ mod tests {
         let linux = &features["linux"];
         assert_eq!(
             linux["mountExtensions"]["idmap"]["enabled"],
-            refusal("/mounts/0/options", json!(["idmap"])).is_empty()
+            refusal("/mounts/0/options", json!(["idmap=uids=0-1-1;gids=0-1-1"])).is_empty()
         );
         let rdt = json!({ "closID": "a", "schemata": ["L3:0=f"], "enableMonitoring": true });
         assert_eq!(linux["intelRdt"]["enabled"], refusal("/linux/intelRdt", rdt).is_empty());

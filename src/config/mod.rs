@@ -6,6 +6,7 @@ pub mod annotations;
 pub mod exec;
 pub mod hooks;
 pub mod hostname;
+pub mod idmap;
 pub mod linux;
 pub mod mount_options;
 pub mod mounts;
@@ -25,6 +26,7 @@ use crate::sys::mount::{self, Attributes, Reach};
 use annotations::Annotations;
 use hooks::Hooks;
 use hostname::Names;
+use idmap::UserNamespace;
 use linux::cgroups_path::CgroupsPath;
 use linux::covered_paths::CoveredPaths;
 use linux::devices::Devices;
@@ -111,7 +113,13 @@ impl Plan {
         let rootfs_propagation =
             problems.keep(rootfs_propagation::parse(linux.rootfs_propagation().as_deref()));
         let mounts = spec.mounts().as_deref().unwrap_or_default();
-        let mut mounts = problems.keep(mounts::parse(mounts, bundle, &namespaces));
+        let (uids, gids) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
+        let (uids, gids) = (uids.unwrap_or_default(), gids.unwrap_or_default());
+        let id_mappings = problems.keep(IdMappings::parse(uids, gids, &namespaces));
+        let listed = IdMappings::listed(uids, gids);
+        let users =
+            UserNamespace { namespaces: &namespaces, mappings: &listed, is_privileged: host.euid == 0 };
+        let mut mounts = problems.keep(mounts::parse(mounts, bundle, &users));
         let label = linux.mount_label().as_deref();
         problems.keep(mount_label::apply_to(mounts.as_deref_mut().unwrap_or_default(), label, host));
         let devices = problems.keep(Devices::parse(linux.devices().as_deref().unwrap_or_default()));
@@ -120,11 +128,6 @@ impl Plan {
         let readonly = strings(linux.readonly_paths());
         let readonly_paths =
             problems.keep(CoveredPaths::parse("linux.readonlyPaths", &readonly, &namespaces));
-        let id_mappings = problems.keep(IdMappings::parse(
-            linux.uid_mappings().as_deref().unwrap_or_default(),
-            linux.gid_mappings().as_deref().unwrap_or_default(),
-            &namespaces,
-        ));
         let net_devices = problems.keep(NetDevices::parse(linux.net_devices().as_ref(), &namespaces, host));
         let offsets = linux.time_offsets().clone().unwrap_or_default();
         let time_offsets = problems.keep(TimeOffsets::parse(&offsets, &namespaces));
@@ -199,6 +202,7 @@ impl Plan {
             destination: destination.into(),
             what: mounts::What::Bind(source, reach),
             options: mount_options::Options { attributes, bind, ..Default::default() },
+            idmap: None,
         });
         if let Some(process) = &mut self.process {
             process.set_variable(variable);

@@ -2,7 +2,6 @@
 //! <https://github.com/opencontainers/runtime-spec/blob/main/config.md#linux-mount-options>
 
 use crate::config::linux::rootfs_propagation::Propagation;
-use crate::error::{Field, Problems};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 
 /// What the words of a mount mean.
@@ -22,6 +21,8 @@ pub struct Options {
     pub remount: bool,
     /// `tmpcopyup`: what the directory held is copied into the tmpfs.
     pub copy_up: bool,
+    /// `idmap` or `ridmap`, and the text behind the `=`.
+    pub idmap: Option<(Reach, Option<String>)>,
     /// Everything else is the file system's: `size=64k`.
     pub parameters: Vec<String>,
 }
@@ -36,6 +37,7 @@ impl Default for Options {
             bind: None,
             remount: false,
             copy_up: false,
+            idmap: None,
             parameters: Vec::new(),
         }
     }
@@ -58,6 +60,7 @@ enum Effect {
     SetFilesystem(MsFlags),
     ClearFilesystem(MsFlags),
     Bind(Reach),
+    Idmap(Reach),
     Remount,
     CopyUp,
     Nothing,
@@ -70,8 +73,8 @@ const RELATIME: u64 = 0;
 /// of propagation are those of `linux.rootfsPropagation`.
 const OPTIONS: &[(&str, Effect)] = {
     use Effect::{
-        AccessTime, AccessTimeTree, Bind, Clear, ClearFilesystem, ClearTree, CopyUp, Nothing, Remount, Set,
-        SetFilesystem, SetTree,
+        AccessTime, AccessTimeTree, Bind, Clear, ClearFilesystem, ClearTree, CopyUp, Idmap, Nothing, Remount,
+        Set, SetFilesystem, SetTree,
     };
     use mount::{NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME};
     &[
@@ -83,6 +86,7 @@ const OPTIONS: &[(&str, Effect)] = {
         ("diratime", Clear(NODIRATIME)),
         ("dirsync", SetFilesystem(MsFlags::MS_DIRSYNC)),
         ("exec", Clear(NOEXEC)),
+        ("idmap", Idmap(Reach::One)),
         ("iversion", SetFilesystem(MsFlags::MS_I_VERSION)),
         ("lazytime", SetFilesystem(MsFlags::MS_LAZYTIME)),
         ("loud", ClearFilesystem(MsFlags::MS_SILENT)),
@@ -111,6 +115,7 @@ const OPTIONS: &[(&str, Effect)] = {
         ("ratime", AccessTimeTree(RELATIME)),
         ("rdev", ClearTree(NODEV)),
         ("rdiratime", ClearTree(NODIRATIME)),
+        ("ridmap", Idmap(Reach::Tree)),
         ("rexec", ClearTree(NOEXEC)),
         ("rnoatime", AccessTimeTree(NOATIME)),
         ("rnodev", SetTree(NODEV)),
@@ -131,22 +136,22 @@ const OPTIONS: &[(&str, Effect)] = {
 };
 
 /// Fold the words, later ones over earlier ones.
-pub fn parse(field: &Field, words: &[String]) -> Result<Options, Problems> {
-    let mut problems = Problems::default();
+pub fn parse(words: &[String]) -> Options {
     let mut options = Options::default();
-    for (i, word) in words.iter().enumerate() {
+    for word in words {
         if let Some(propagation) = Propagation::of(word) {
             options.propagation.push(propagation);
         } else if let Some((_, effect)) = OPTIONS.iter().find(|(known, _)| known == word) {
             options.take(*effect);
-        } else if matches!(word.split('=').next(), Some("idmap" | "ridmap")) {
-            let text = format!("{word:?}: id-mapped mounts are not supported by this version of crust");
-            problems.add(field.key("options").index(i), text);
+        } else if let Some(text) = word.strip_prefix("idmap=") {
+            options.idmap = Some((Reach::One, Some(text.into())));
+        } else if let Some(text) = word.strip_prefix("ridmap=") {
+            options.idmap = Some((Reach::Tree, Some(text.into())));
         } else if !word.is_empty() {
             options.parameters.push(word.clone());
         }
     }
-    problems.or(options)
+    options
 }
 
 impl Options {
@@ -170,6 +175,7 @@ impl Options {
             Effect::SetFilesystem(flags) => self.filesystem.insert(flags),
             Effect::ClearFilesystem(flags) => self.filesystem.remove(flags),
             Effect::Bind(reach) => self.bind = Some(reach),
+            Effect::Idmap(reach) => self.idmap = Some((reach, None)),
             Effect::Remount => self.remount = true,
             Effect::CopyUp => self.copy_up = true,
             Effect::Nothing => {}
@@ -210,7 +216,7 @@ mod tests {
 
     fn options(words: &[&str]) -> Options {
         let words: Vec<_> = words.iter().map(|word| word.to_string()).collect();
-        parse(&Field::new("mounts"), &words).unwrap()
+        parse(&words)
     }
 
     #[test]
@@ -243,8 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn idmap_is_not_ignored() {
-        assert!(parse(&Field::new("mounts"), &["idmap=uids=0-1-1".into()]).is_err());
+    fn the_mapping_stands_behind_the_word() {
+        assert_eq!(options(&["rbind", "idmap"]).idmap, Some((Reach::One, None)));
+        let own = options(&["idmap", "ridmap=uids=0-1-1"]);
+        assert_eq!(own.idmap, Some((Reach::Tree, Some("uids=0-1-1".into()))));
+        assert!(own.parameters.is_empty());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as spec;
 
-use crate::config::linux::namespaces::{Kind, Namespaces};
+use crate::config::idmap::{self, Idmap, UserNamespace};
+use crate::config::linux::namespaces::Kind;
 use crate::config::linux::rootfs_propagation::Propagation;
 use crate::config::mount_options::{self, Options};
 use crate::config::path;
@@ -23,6 +24,8 @@ pub struct Mount {
     pub what: What,
     /// How.
     pub options: Options,
+    /// Whose files those in it become.
+    pub idmap: Option<Idmap>,
 }
 
 /// What is mounted.
@@ -54,7 +57,8 @@ const IN_PROC: [&str; 10] = [
 ];
 
 /// `bundle` is where a relative source of a bind mount starts from.
-pub fn parse(mounts: &[spec::Mount], bundle: &Path, namespaces: &Namespaces) -> Result<Vec<Mount>, Problems> {
+pub fn parse(mounts: &[spec::Mount], bundle: &Path, users: &UserNamespace) -> Result<Vec<Mount>, Problems> {
+    let namespaces = users.namespaces;
     let mut problems = Problems::default();
     if !mounts.is_empty() && !namespaces.is_own(Kind::Mount) {
         // They would be the caller's own.
@@ -62,17 +66,17 @@ pub fn parse(mounts: &[spec::Mount], bundle: &Path, namespaces: &Namespaces) -> 
     }
     let mut list = Vec::with_capacity(mounts.len());
     for (i, mount) in mounts.iter().enumerate() {
-        list.extend(problems.keep(one(Field::new("mounts").index(i), mount, bundle)));
+        list.extend(problems.keep(one(Field::new("mounts").index(i), mount, bundle, users)));
     }
     problems.or(list)
 }
 
-fn one(field: Field, mount: &spec::Mount, bundle: &Path) -> Result<Mount, Problems> {
+fn one(field: Field, mount: &spec::Mount, bundle: &Path, users: &UserNamespace) -> Result<Mount, Problems> {
     let mut problems = Problems::default();
     let words = mount.options().as_deref().unwrap_or_default();
     let typ = mount.typ().as_deref().unwrap_or_default();
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
-    let options = problems.keep(mount_options::parse(&field, words)).unwrap_or_default();
+    let options = mount_options::parse(words);
     let what = match options.bind {
         Some(_) if options.remount => What::Remount,
         Some(reach) => {
@@ -103,13 +107,12 @@ fn one(field: Field, mount: &spec::Mount, bundle: &Path) -> Result<Mount, Proble
     if options.copy_up && !matches!(&what, What::Filesystem(kind, _) if kind == "tmpfs") {
         problems.add(field.key("options"), "tmpcopyup is for tmpfs only");
     }
-    if mount.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())
-        || mount.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())
-    {
-        problems.add(field.key("uidMappings"), "id-mapped mounts are not supported by this version of crust");
+    let idmap = problems.keep(idmap::parse(&field, mount, &options, users)).flatten();
+    if idmap.is_some() && !matches!(what, What::Bind(..) | What::Filesystem(..)) {
+        problems.add(field.key("options"), "only a bind mount or a new file system can have an id mapping");
     }
     let destination = problems.keep(destination(&field, mount.destination(), &what)).unwrap_or_default();
-    problems.or(Mount { field, destination, what, options })
+    problems.or(Mount { field, destination, what, options, idmap })
 }
 
 /// A relative destination starts from the container's root, as it always did; runc warns of it as well.
@@ -158,11 +161,14 @@ impl Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::linux::id_mappings::IdMappings;
+    use crate::config::linux::namespaces::Namespaces;
 
     fn parse_one(json: &str) -> Result<Mount, Problems> {
         let mount: spec::Mount = serde_json::from_str(json).unwrap();
-        let own = Namespaces::created(&[Kind::Mount]);
-        parse(&[mount], Path::new("/b"), &own).map(|mut list| list.remove(0))
+        let namespaces = &Namespaces::created(&[Kind::Mount]);
+        let users = UserNamespace { namespaces, mappings: &IdMappings::default(), is_privileged: true };
+        parse(&[mount], Path::new("/b"), &users).map(|mut list| list.remove(0))
     }
 
     #[test]
@@ -188,6 +194,7 @@ mod tests {
             r#"{"destination":"/proc/cpuinfo","type":"tmpfs"}"#,
             r#"{"destination":"/x","type":"proc","options":["tmpcopyup"]}"#,
             r#"{"destination":"/x","source":"/y","options":["bind"],"uidMappings":[{"containerID":0,"hostID":1,"size":1}]}"#,
+            r#"{"destination":"/x","type":"cgroup","options":["idmap=uids=0-1-1;gids=0-1-1"]}"#,
         ] {
             assert!(parse_one(bad).is_err(), "{bad}");
         }

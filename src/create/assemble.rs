@@ -11,19 +11,11 @@ use crate::config::linux::rootfs_propagation::Propagation;
 use crate::config::mounts::{Mount, What};
 use crate::config::root::Root;
 use crate::create::Request;
+use crate::create::sources::Sources;
 use crate::error::Error;
 use crate::host::Host;
 use crate::rootfs::device_nodes::{self, Nodes};
 use crate::rootfs::{self, Enter, Rootfs, cgroup_mount, cover, links};
-
-/// Detached copies of mounts that the parent has made: of the root, and of each mount's source.
-#[derive(Debug, Default)]
-pub struct Sources {
-    /// The root file system.
-    pub root: Option<OwnedFd>,
-    /// In the order of `mounts`; what is no bind mount has none.
-    pub mounts: Vec<Option<OwnedFd>>,
-}
 
 /// The sections of the config that are the container's file system.
 #[derive(Clone, Copy, Debug)]

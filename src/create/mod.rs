@@ -39,7 +39,9 @@ pub mod join;
 pub mod parent;
 pub mod program;
 pub mod protocol;
+pub mod sources;
 pub mod stdio;
+pub mod user_namespaces;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;

@@ -18,14 +18,14 @@ use crate::container::id::ContainerId;
 use crate::container::start_gate::StartGate;
 use crate::container::state::{Creation, Init, State};
 use crate::container::status::Status;
-use crate::create::assemble::Sources;
 use crate::create::init::{self, Birthright};
 use crate::create::protocol::{self, ChildEnd, Done, ParentEnd, Request};
+use crate::create::sources::Sources;
 use crate::create::{self, Then};
 use crate::error::{At, Error};
 use crate::host::Host;
 use crate::resctrl::Group;
-use crate::rootfs::{self, stage::Stage};
+use crate::rootfs;
 use crate::sys::clone::{self, Birth, Fork};
 use crate::sys::process::{self, Pid};
 use crate::sys::{self, Errno, proc, signal, socket};
@@ -75,7 +75,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     let filter = plan.seccomp.compile()?;
     let procfs = proc::open_procfs().at("host")?;
     plan.net_devices.check(&joined, &procfs)?;
-    let sources = sources(plan, host)?;
+    let sources = Sources::open(plan, host, &joined)?;
 
     let group = plan.intel_rdt.as_ref();
     let group = group.map(|plan| Ok::<_, Error>((plan, Group::survey(plan, id)?))).transpose()?;
@@ -143,38 +143,6 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         group.keep();
     }
     Ok(Created { init, terminal, state, net_devices })
-}
-
-/// The copies of mounts that only the parent can make: where the container's users may not reach the host's paths, and
-/// where mounts shall propagate to the host, which only copies from its own mount namespace do.
-fn sources(plan: &Plan, host: &Host) -> Result<Sources, Error> {
-    let shared = plan.rootfs_propagation.is_some_and(|p| p.kind == sys::mount::MsFlags::MS_SHARED);
-    let strangers = plan.namespaces.is_own(Kind::User);
-    // Without the right to mount in our own namespace, the new one is where copies are made.
-    let may_mount = host.euid == 0 && plan.namespaces.is_own(Kind::Mount);
-    if !may_mount || !(shared || strangers) {
-        return Ok(Sources::default());
-    }
-    if !sys::mount::can_be_detached() {
-        if !shared {
-            // init opens them: what its users do not reach is refused.
-            return Ok(Sources::default());
-        }
-        let call =
-            "open_tree(2) or mount_setattr(2) is missing, and without them nothing propagates to the host";
-        return Err(sys::Error::new(call, Errno::ENOSYS)).at("linux.rootfsPropagation");
-    }
-    let root = sys::mount::clone_tree(sys::file::here(), &plan.root.path, sys::mount::Reach::Tree)
-        .at("root.path")?;
-    let nothing = sys::mount::Attributes::default();
-    let slave = sys::mount::MsFlags::MS_SLAVE;
-    rootfs::attributes::change(&root, nothing, slave, sys::mount::Reach::Tree).at("root.path")?;
-    let mounts = plan
-        .mounts
-        .iter()
-        .map(|mount| rootfs::mount::open_source(&Stage::Detached, mount, !shared))
-        .collect::<Result<_, _>>()?;
-    Ok(Sources { root: Some(root), mounts })
 }
 
 /// Clone the first child. In it, this does not return.

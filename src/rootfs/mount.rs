@@ -25,7 +25,23 @@ pub fn open_source(stage: &Stage, mount: &Mount, slave: bool) -> Result<Option<O
     Ok(Some(tree))
 }
 
-/// Mount a file system or a bind mount. `source` is the copy of a bind mount's source where the parent has made it;
+/// A new instance of a file system, for a parent that has to give it what init cannot.
+pub fn new_filesystem(stage: &Stage, mount: &Mount) -> Result<OwnedFd, Error> {
+    let What::Filesystem(kind, source) = &mount.what else {
+        return Err(Error::message(format!("{}: is no file system", mount.field)));
+    };
+    let mut parameters: Vec<(&str, Option<&str>)> =
+        mount.options.parameters.iter().map(|p| split(p)).collect();
+    if must_use_old_call(mount, &parameters) {
+        let rule = "an id mapping does not go with iversion, silent, or values of more than 255 bytes";
+        return Err(Error::message(format!("{}: {rule}", mount.field.key("options"))));
+    }
+    parameters.extend(filesystem_flags(mount).map(|name| (name, None)));
+    stage.new_filesystem(kind, source, &parameters, attributes(mount)).at(mount.field.clone())
+}
+
+/// Mount a file system or a bind mount. `source` is the copy of a bind mount's source, or the new file system, where the
+/// parent has made it;
 /// `pid_namespace` is the one that a procfs shall show where we are not in it yet.
 pub fn mount(
     tree: &Tree,
@@ -39,7 +55,9 @@ pub fn mount(
             Some(source) => source,
             None => return Ok(()),
         },
-        (What::Filesystem(kind, name), _) => return filesystem(tree, mount, (kind, name), pid_namespace),
+        (What::Filesystem(kind, name), made) => {
+            return filesystem(tree, mount, (kind, name), (made, pid_namespace));
+        }
         (What::Remount, _) => return remount(tree, mount),
         (What::Cgroup, _) => return Err(Error::message(format!("{}: not a plain mount", mount.field))),
     };
@@ -94,12 +112,12 @@ fn propagate(mounted: &OwnedFd, mount: &Mount) -> sys::Result<()> {
     Ok(())
 }
 
-/// Mount a new instance of a file system.
+/// Mount a new instance of a file system, unless the parent has `made` it.
 fn filesystem(
     tree: &Tree,
     mount: &Mount,
     (kind, source): (&str, &str),
-    pid_namespace: Option<&OwnedFd>,
+    (made, pid_namespace): (Option<OwnedFd>, Option<&OwnedFd>),
 ) -> Result<(), Error> {
     let mode: String;
     let field = &mount.field;
@@ -120,20 +138,16 @@ fn filesystem(
         mode = format!("{:o}", file::stat(&target).at(field.clone())?.st_mode & 0o7777);
         parameters.push(("mode", Some(&mode)));
     }
-    let attributes = match () {
-        () if mount.options.copy_up => 0,
-        () if is_made_readonly_late(mount) => mount.options.attributes.set & !mount::RDONLY,
-        () => mount.options.attributes.set,
-    };
     if must_use_old_call(mount, &parameters) {
         return old_call(tree, mount, &target, (kind, source)).at(field.clone());
     }
-    for flag in filesystem_flags(mount) {
-        parameters.push(flag);
-    }
-    let made = match pid_namespace {
-        Some(namespace) if kind == "proc" => procfs::showing(namespace, source, &parameters, attributes),
-        _ => tree.stage().new_filesystem(kind, source, &parameters, attributes),
+    parameters.extend(filesystem_flags(mount).map(|name| (name, None)));
+    let made = match (made, pid_namespace) {
+        (Some(made), _) => Ok(made),
+        (None, Some(namespace)) if kind == "proc" => {
+            procfs::showing(namespace, source, &parameters, attributes(mount))
+        }
+        (None, _) => tree.stage().new_filesystem(kind, source, &parameters, attributes(mount)),
     };
     let staged = match made {
         // Without a network namespace of its own a user namespace gets no new sysfs; the host's shows the same.
@@ -151,6 +165,15 @@ fn filesystem(
     finish(&staged, mount).at(field.clone())
 }
 
+/// What a new file system is mounted with.
+fn attributes(mount: &Mount) -> u64 {
+    match () {
+        () if mount.options.copy_up => 0,
+        () if is_made_readonly_late(mount) => mount.options.attributes.set & !mount::RDONLY,
+        () => mount.options.attributes.set,
+    }
+}
+
 fn finish(mounted: &OwnedFd, mount: &Mount) -> sys::Result<()> {
     if !mount.options.recursive.is_empty() {
         change(mounted, mount.options.recursive, MsFlags::empty(), Reach::Tree)?;
@@ -166,13 +189,13 @@ fn split(parameter: &str) -> (&str, Option<&str>) {
 }
 
 /// The flags that `fsconfig(2)` knows by name.
-fn filesystem_flags(mount: &Mount) -> impl Iterator<Item = (&'static str, Option<&'static str>)> + use<> {
+fn filesystem_flags(mount: &Mount) -> impl Iterator<Item = &'static str> + use<> {
     let readonly = mount.options.attributes.set & mount::RDONLY != 0
         && !mount.options.copy_up
         && !is_made_readonly_late(mount);
     let readonly = if readonly { MsFlags::MS_RDONLY } else { MsFlags::empty() };
     let flags = mount.options.filesystem | readonly;
-    FILESYSTEM_FLAGS.into_iter().filter_map(move |(name, flag)| flags.contains(flag).then_some((name, None)))
+    FILESYSTEM_FLAGS.into_iter().filter_map(move |(name, flag)| flags.contains(flag).then_some(name))
 }
 
 /// The runtime makes devices and links in `/dev`, and other mounts their directories, before it can be read-only.

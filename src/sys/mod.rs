@@ -14,6 +14,7 @@ pub mod capability;
 pub mod clone;
 pub mod credentials;
 pub mod file;
+pub mod idmap;
 pub mod keyring;
 pub mod mount;
 pub mod mountinfo;

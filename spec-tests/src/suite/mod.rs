@@ -18,6 +18,7 @@ mod exec_safety;
 mod features;
 mod hook_faults;
 mod hooks;
+mod idmap;
 mod ids;
 mod in_force;
 mod kill;
@@ -94,6 +95,7 @@ fn every() -> Vec<Case> {
         root::cases(),
         mounts::cases(),
         mount_options::cases(),
+        idmap::cases(),
         process::cases(),
         rlimits::cases(),
         capabilities::cases(),

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::process::Child;
 
 use serde_json::{Value, json};
 
 use crate::case::{Case, case};
+use crate::suite::namespaces::keeper;
 use crate::trial::{Trial, did, did_is, is};
-use crate::verdict::equal;
+use crate::verdict::{Verdict, equal};
 
 const MAPPINGS: &str = "**`uidMappings`** (array of objects, OPTIONAL) describes the user namespace uid \
     mappings from the host to the container.";
@@ -17,6 +19,23 @@ const INVALID: &str = "Runtimes MUST generate an error when invalid or unsupport
 fn mapped(t: &mut Trial, mappings: &Value) {
     t.namespace("user", None).namespace("network", None);
     t.set("/linux/uidMappings", mappings.clone()).set("/linux/gidMappings", mappings.clone());
+}
+
+/// A process in a user namespace whose ids are the host's from 100000 on, and in the namespaces of these options of
+/// unshare(1), which belong to it.
+pub fn mapped_keeper(t: &mut Trial, options: &[&str]) -> Verdict<Child> {
+    let options: Vec<&str> = ["--user"].iter().chain(options).copied().collect();
+    let keeper = keeper(t, &options)?;
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{}/{map}", keeper.id()), "0 100000 65536")?;
+    }
+    Ok(keeper)
+}
+
+/// The keeper is not needed any more.
+pub fn end(mut keeper: Child) -> Verdict {
+    keeper.kill()?;
+    Ok(keeper.wait().map(drop)?)
 }
 
 fn large() -> Value {

@@ -12,9 +12,12 @@ use crate::sys::file;
 /// A range of ids: `size` ids from `container` on are the host's from `host` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdMapping {
-    container: u32,
-    host: u32,
-    size: u32,
+    /// The first id inside.
+    pub container: u32,
+    /// The first id outside.
+    pub host: u32,
+    /// How many.
+    pub size: u32,
 }
 
 /// The kernel's limit on the lines of a map since Linux 4.15, `user_namespaces(7)`.
@@ -45,7 +48,7 @@ impl IdMappings {
             if !namespaces.is_own(Kind::User) && !mappings.is_empty() {
                 problems.add(field, "mappings need a user namespace in linux.namespaces");
             }
-            *list = problems.keep(ranges(field, mappings)).unwrap_or_default();
+            *list = problems.keep(checked(&Field::new(field), ranges(mappings))).unwrap_or_default();
         }
         if !namespaces.creates(Kind::User) {
             lists = Default::default();
@@ -54,9 +57,27 @@ impl IdMappings {
         problems.or(Self { uids, gids })
     }
 
-    /// The host's ids of the container's root, for files that the container's root must own.
-    pub fn root_on_host(&self) -> (u32, u32) {
-        (host_id(&self.uids, 0).unwrap_or(0), host_id(&self.gids, 0).unwrap_or(0))
+    /// The mappings as the config lists them, whatever they are of and whether they are right.
+    pub fn listed(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Self {
+        Self { uids: ranges(uids), gids: ranges(gids) }
+    }
+
+    /// The mappings of something else than the container: each list with its field.
+    pub fn of(uids: (&Field, Vec<IdMapping>), gids: (&Field, Vec<IdMapping>)) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let uids = problems.keep(checked(uids.0, uids.1)).unwrap_or_default();
+        let gids = problems.keep(checked(gids.0, gids.1)).unwrap_or_default();
+        problems.or(Self { uids, gids })
+    }
+
+    /// The user ids, in the order of the config.
+    pub fn uids(&self) -> &[IdMapping] {
+        &self.uids
+    }
+
+    /// The group ids, in the order of the config.
+    pub fn gids(&self) -> &[IdMapping] {
+        &self.gids
     }
 
     /// Whether these ids exist in the container. Everything does where there are no mappings.
@@ -82,6 +103,13 @@ impl IdMappings {
     }
 }
 
+/// The mappings as they are listed.
+pub fn ranges(mappings: &[LinuxIdMapping]) -> Vec<IdMapping> {
+    let range =
+        |m: &LinuxIdMapping| IdMapping { container: m.container_id(), host: m.host_id(), size: m.size() };
+    mappings.iter().map(range).collect()
+}
+
 fn host_id(list: &[IdMapping], id: u32) -> Option<u32> {
     let range = list.iter().find(|m| id >= m.container && id - m.container < m.size)?;
     Some(range.host + (id - range.container))
@@ -92,38 +120,38 @@ fn lines(list: &[IdMapping]) -> String {
 }
 
 /// The rules of `user_namespaces(7)` that can be told from the numbers.
-fn ranges(field: &'static str, mappings: &[LinuxIdMapping]) -> Result<Vec<IdMapping>, Problems> {
+fn checked(field: &Field, list: Vec<IdMapping>) -> Result<Vec<IdMapping>, Problems> {
     let mut problems = Problems::default();
-    if mappings.len() > MOST_LINES {
+    if list.len() > MOST_LINES {
         return Err(Problems::one(
-            field,
-            format!("has {} mappings, the kernel takes at most {MOST_LINES}", mappings.len()),
+            field.clone(),
+            format!("has {} mappings, the kernel takes at most {MOST_LINES}", list.len()),
         ));
     }
-    let mut list: Vec<IdMapping> = Vec::with_capacity(mappings.len());
-    for (i, mapping) in mappings.iter().enumerate() {
-        let field = Field::new(field).index(i);
-        let new =
-            IdMapping { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() };
+    for (i, new) in list.iter().enumerate() {
+        let field = field.index(i);
         if new.size == 0 {
             problems.add(field.key("size"), "must not be 0");
         }
         // The id 4294967295 is "no id".
-        if u64::from(new.container) + u64::from(new.size) > u64::from(u32::MAX)
-            || u64::from(new.host) + u64::from(new.size) > u64::from(u32::MAX)
+        if end(new.container, new.size) > u64::from(u32::MAX) || end(new.host, new.size) > u64::from(u32::MAX)
         {
             problems.add(field, "goes beyond the last id, 4294967294");
             continue;
         }
-        let overlaps = |a: u32, b: u32, size: u32| a < b + size && b < a + new.size;
-        if list.iter().any(|old| {
+        let overlaps =
+            |a: u32, b: u32, size: u32| u64::from(a) < end(b, size) && u64::from(b) < end(a, new.size);
+        if list[..i].iter().any(|old| {
             overlaps(new.container, old.container, old.size) || overlaps(new.host, old.host, old.size)
         }) {
             problems.add(field, "overlaps with a mapping before it");
         }
-        list.push(new);
     }
     problems.or(list)
+}
+
+fn end(first: u32, size: u32) -> u64 {
+    u64::from(first) + u64::from(size)
 }
 
 #[cfg(test)]
@@ -165,7 +193,6 @@ mod tests {
         let maps =
             parse(r#"[{"containerID":0,"hostID":100000,"size":10},{"containerID":50,"hostID":7,"size":1}]"#)
                 .unwrap();
-        assert_eq!(maps.root_on_host(), (100_000, 100_000));
         assert_eq!(maps.maps(50, 9), (true, true));
         assert_eq!(maps.maps(10, 51), (false, false));
         assert_eq!(lines(&maps.uids), "0 100000 10\n50 7 1\n");

@@ -33,13 +33,17 @@ pub fn apply_to(mounts: &mut [Mount], label: Option<&str>, host: &Host) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::idmap::UserNamespace;
+    use crate::config::linux::id_mappings::IdMappings;
     use crate::config::linux::namespaces::{Kind, Namespaces};
     use crate::config::process::plain_host;
 
     fn mounts() -> Vec<Mount> {
         let list = r#"[{"destination":"/proc","type":"proc"},{"destination":"/t","type":"tmpfs"}]"#;
         let list: Vec<oci_spec::runtime::Mount> = serde_json::from_str(list).unwrap();
-        crate::config::mounts::parse(&list, "/b".as_ref(), &Namespaces::created(&[Kind::Mount])).unwrap()
+        let namespaces = &Namespaces::created(&[Kind::Mount]);
+        let users = UserNamespace { namespaces, mappings: &IdMappings::default(), is_privileged: true };
+        crate::config::mounts::parse(&list, "/b".as_ref(), &users).unwrap()
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! The copies of mounts that only the parent can make, before there is anything else: where the container's users may not
+//! reach the host's paths, where mounts shall propagate to the host, which only copies from its own mount namespace do,
+//! and where a mount has an id mapping, which takes a right in the user namespace that its file system belongs to.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use crate::config::Plan;
+use crate::config::idmap::{Idmap, Mapping};
+use crate::config::linux::namespaces::{JoinedNamespaces, Kind};
+use crate::config::mounts::{Mount, What};
+use crate::create::user_namespaces::UserNamespaces;
+use crate::error::{At, Error};
+use crate::host::Host;
+use crate::rootfs::attributes;
+use crate::rootfs::stage::Stage;
+use crate::sys::mount::{self, Attributes, MsFlags, Reach};
+use crate::sys::{self, Errno, file, idmap, mountinfo};
+
+/// Detached mounts: of the root, and of each mount's source, or of a new file system.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The root file system.
+    pub root: Option<OwnedFd>,
+    /// In the order of `mounts`; init makes itself what is missing.
+    pub mounts: Vec<Option<OwnedFd>>,
+}
+
+impl Sources {
+    /// Make them. Nothing is attached, so that nothing on the machine changes.
+    pub fn open(plan: &Plan, host: &Host, joined: &JoinedNamespaces) -> Result<Self, Error> {
+        let shared = plan.rootfs_propagation.is_some_and(|p| p.kind == MsFlags::MS_SHARED);
+        // Without the right to mount in our own namespace, the new one is where copies are made.
+        let may_mount = host.euid == 0 && plan.namespaces.is_own(Kind::Mount);
+        let all = shared || plan.namespaces.is_own(Kind::User);
+        let mapped = plan.mounts.iter().find_map(|mount| mount.idmap.as_ref());
+        if !may_mount || !(all || mapped.is_some()) {
+            return Ok(Self::default());
+        }
+        if !mount::can_be_detached() {
+            return without_detached_mounts(shared, mapped);
+        }
+        let root = if all { Some(root(&plan.root.path)?) } else { None };
+        let mut namespaces = UserNamespaces::default();
+        let mounts = plan.mounts.iter().map(|mount| match &mount.idmap {
+            Some(idmap) => {
+                let users = match &idmap.mapping {
+                    Mapping::Of(mappings) => namespaces.with(mappings)?,
+                    Mapping::Joined => joined.get(Kind::User).map(AsFd::as_fd).ok_or_else(|| {
+                        Error::message(format!("{}: there is no user namespace to join", idmap.field))
+                    })?,
+                };
+                let source = open_any(mount, !shared)?;
+                idmap::set(&source, users, idmap.reach)
+                    .map_err(|error| explain(error, mount, idmap.reach))
+                    .at(idmap.field.clone())?;
+                Ok(Some(source))
+            }
+            None if all => crate::rootfs::mount::open_source(&Stage::Detached, mount, !shared),
+            None => Ok(None),
+        });
+        let mounts = mounts.collect::<Result<_, Error>>()?;
+        Ok(Self { root, mounts })
+    }
+}
+
+/// What is mapped or shared is refused; what container users do not reach fails later, when init opens it.
+fn without_detached_mounts(shared: bool, mapped: Option<&Idmap>) -> Result<Sources, Error> {
+    let missing = |what: &str| {
+        let call =
+            format!("open_tree(2) or mount_setattr(2) is missing (Linux 5.12), and without them {what}");
+        Err(sys::Error::new(call, Errno::ENOSYS))
+    };
+    match mapped {
+        Some(idmap) => missing("there are no id-mapped mounts").at(idmap.field.clone()),
+        None if shared => missing("nothing propagates to the host").at("linux.rootfsPropagation"),
+        None => Ok(Sources::default()),
+    }
+}
+
+fn root(path: &Path) -> Result<OwnedFd, Error> {
+    let root = mount::clone_tree(file::here(), path, Reach::Tree).at("root.path")?;
+    attributes::change(&root, Attributes::default(), MsFlags::MS_SLAVE, Reach::Tree).at("root.path")?;
+    Ok(root)
+}
+
+/// A copy of a bind mount's source, or the new file system.
+fn open_any(mount: &Mount, slave: bool) -> Result<OwnedFd, Error> {
+    match crate::rootfs::mount::open_source(&Stage::Detached, mount, slave)? {
+        Some(source) => Ok(source),
+        None => crate::rootfs::mount::new_filesystem(&Stage::Detached, mount),
+    }
+}
+
+/// Which file system it was that refused.
+fn explain(error: sys::Error, mount: &Mount, reach: Reach) -> sys::Error {
+    let kinds = match &mount.what {
+        What::Bind(source, _) => mountinfo::kinds_of(source, reach).unwrap_or_default().join(", "),
+        What::Filesystem(kind, _) => kind.clone(),
+        What::Cgroup | What::Remount => String::new(),
+    };
+    let reason = match error.errno {
+        Errno::EINVAL => format!("this kernel has no id-mapped mounts of a file system like this: {kinds}"),
+        Errno::EPERM => format!("the file system is another user namespace's, or mapped already: {kinds}"),
+        _ => return error,
+    };
+    sys::Error::new(format!("{} [{reason}]", error.call), error.errno)
+}
