@@ -16,6 +16,10 @@ VM_PROGRAM = $(if $(findstring /,$(RUNTIME)),$(PROGRAM),$(RUNTIME))
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
 VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_MEMORY)
 
+# What `make bench` measures with, and what crust is compared with: the runtimes that are installed.
+FLOOR     := $(addprefix $(TARGET)/floor/,floor payload spawn)
+PEERS     ?= $(foreach name,crun runc youki,$(addprefix $(name)=,$(shell command -v $(name))))
+
 # What spec-tests-without takes away, one after the other, and the cases in which it can matter.
 CALLS     := clone3 close_range pidfd openat2 mount-api mount_setattr statx memfd_create keyctl bpf
 CONCERNED := create/ start/ kill/ delete/ exec/ hooks/ mounts/ mount-options/ idmap/ rootfs-traps/ masked-paths/ readonly-paths/ \
@@ -28,7 +32,7 @@ FUZZ_SECONDS ?= 60
 # What `crust --version` tells.
 export CRUST_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help deps build check unit spec-tests spec-tests-without test test-vm vm-shell conformance bats coverage deny fuzz bundles run install clean
+.PHONY: help deps build check unit spec-tests spec-tests-without test bench test-vm vm-shell conformance bats coverage deny fuzz bundles run install clean
 
 help: ## tell what there is (this)
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -60,6 +64,15 @@ spec-tests-without: deps $(BUILT) ## the same without the system calls that old 
 			--runtime $(PROGRAM) --without $$call --errno $$errno $(CONCERNED) || exit; done; done
 
 test: check unit spec-tests ## check, unit and spec-tests
+
+bench: deps $(BUILT) $(FLOOR) ## crust beside what is installed, and the floor, as root: [ROWS="run exec"] [PEERS="crun=/usr/bin/crun"] [BENCH=…]
+	cargo build --release --locked --package benches
+	$(ROOT) $(TARGET)/release/bench --programs $(TARGET)/floor --runtime floor=$(TARGET)/floor/floor \
+		--runtime crust=$(PROGRAM) $(PEERS:%=--runtime %) $(BENCH) $(ROWS)
+
+$(FLOOR): $(TARGET)/floor/%: benches/%.c
+	@mkdir -p $(@D)
+	cc -O2 -static -Wall -Wextra -Werror -o $@ $<
 
 test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old new"] [RUNTIME=runc] [CASES=…]
 	cargo build --release --locked --package spec-tests
