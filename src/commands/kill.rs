@@ -21,7 +21,8 @@ pub fn run(global: &Global, command: &Kill) -> Result<(), Error> {
                 container.id
             )));
         }
-        return cgroup.kill_all(signal);
+        // 0 reaches nobody: for that, nobody needs to be frozen.
+        return if signal == 0 { Ok(()) } else { cgroup.kill_all(signal) };
     }
     let status = container.allow(Operation::Kill)?;
     if !container.signal(signal)? {
@@ -89,7 +90,8 @@ const NAMES: [(&str, i32); 37] = [
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
-/// A number from 1 to 64, or a name in any case, with or without `SIG`; `RTMIN+n` and `RTMAX-n` as well.
+/// A number up to 64, or a name in any case, with or without `SIG`; `RTMIN+n` and `RTMAX-n` as well. 0 is the question of
+/// `kill(2)` whether there is anybody.
 fn signal_number(word: &str) -> Result<i32, Error> {
     let upper = word.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -105,7 +107,7 @@ fn signal_number(word: &str) -> Result<i32, Error> {
         }
         .filter(|number| (RTMIN..=RTMAX).contains(number))
     };
-    let number = plain(&upper).filter(|number| (1..=RTMAX).contains(number));
+    let number = plain(&upper).filter(|number| (0..=RTMAX).contains(number));
     number
         .or_else(|| named(name))
         .or_else(real_time)
@@ -119,6 +121,7 @@ mod tests {
     #[test]
     fn numbers_and_names() {
         for (word, number) in [
+            ("0", 0),
             ("9", 9),
             ("KILL", 9),
             ("sigterm", 15),
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         for word in
-            ["0", "-1", "65", "999", "KILLX", "", "9x", "SIG", "RTMIN+31", "RTMAX-40", "+9", "RTMIN+", "SIG9"]
+            ["-1", "65", "999", "KILLX", "", "9x", "SIG", "RTMIN+31", "RTMAX-40", "+9", "RTMIN+", "SIG9"]
         {
             assert!(signal_number(word).is_err(), "{word}");
         }
