@@ -158,7 +158,7 @@ pub fn execute(path: &std::path::Path, args: &[std::ffi::CString], env: &[std::f
 }
 
 /// Whether the caller may execute a file, as `execve(2)` decides: by its effective ids and capabilities (`faccessat2(2)`,
-/// Linux 5.8), or before that by its real ids.
+/// Linux 5.8). Before that the kernel tells what the real user may, without capabilities.
 pub fn may_execute(path: &std::path::Path) -> Result<()> {
     use nix::NixPath;
     let by_effective = path.with_nix_path(|c_path| {
@@ -169,10 +169,24 @@ pub fn may_execute(path: &std::path::Path) -> Result<()> {
         })
     });
     let result = match by_effective.and_then(|result| result) {
-        Err(errno) if super::is_missing(errno) => nix::unistd::access(path, nix::unistd::AccessFlags::X_OK),
+        Err(errno) if super::is_missing(errno) => {
+            match nix::unistd::access(path, nix::unistd::AccessFlags::X_OK) {
+                Err(Errno::EACCES) if may_pass_over(path) => Ok(()),
+                result => result,
+            }
+        }
         result => result.map(drop),
     };
     named(result, || format!("faccessat2({path:?}, X_OK, AT_EACCESS)"))
+}
+
+/// Whether somebody may execute the file, and `CAP_DAC_OVERRIDE` lets the caller do so too.
+fn may_pass_over(path: &std::path::Path) -> bool {
+    const DAC_OVERRIDE: u64 = 1 << 1;
+    let noexec = nix::sys::statvfs::FsFlags::ST_NOEXEC;
+    super::capability::get().is_ok_and(|sets| sets.effective & DAC_OVERRIDE != 0)
+        && nix::sys::stat::stat(path).is_ok_and(|stat| stat.st_mode & 0o111 != 0)
+        && nix::sys::statvfs::statvfs(path).is_ok_and(|on| !on.flags().contains(noexec))
 }
 
 /// A copy of a descriptor of another process (Linux 5.6).
