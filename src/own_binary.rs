@@ -19,6 +19,8 @@ use crate::sys::{self, prctl};
 const EXE: &str = "/proc/self/exe";
 /// What `ps` shows: the kernel would show the number of a descriptor.
 const NAME: &str = "crust";
+/// Where a copy without a name may lie: the first that is writable, and not mounted `noexec`.
+const PLACES: [&str; 3] = ["/run", "/dev/shm", "/tmp"];
 
 /// Run on from a binary that cannot be written to. Comes back if this one cannot, which costs four system calls.
 ///
@@ -37,14 +39,26 @@ pub fn protect() -> Result<(), Error> {
         let _a_policy_may_forbid_what_has_no_path = execute(&clone);
     }
     // Before Linux 5.12, without the right to mount, or deleted by an upgrade.
-    let copy = binary::sealed_copy(&own).at(field)?;
-    drop(own);
-    Err(execute(&copy)).at(field)
+    let memory = binary::sealed_copy(&own).map(|copy| execute(&copy));
+    // Without memory files, or where they may not be executed (`vm.memfd_noexec`).
+    // One that can be written to all the same would begin again for ever.
+    for place in PLACES.iter().filter(|_| !binary::is_unnamed(&own)) {
+        if let Ok(copy) = binary::unnamed_copy(&own, place) {
+            let _the_next_may_be_executed = execute(&copy);
+        }
+    }
+    let places = PLACES.join(", ");
+    Err(memory.unwrap_or_else(|error| error))
+        .at(field)
+        .map_err(|error| Error::message(format!("{error}; nor can a copy be executed in one of {places}")))
 }
 
 /// Whether nobody can open it for writing, and make it writable neither.
 fn is_protected(own: &OwnedFd) -> sys::Result<bool> {
-    Ok(is_on_readonly_mount(own)? || binary::is_sealed(own) || binary::is_immutable(own))
+    Ok(is_on_readonly_mount(own)?
+        || binary::is_sealed(own)
+        || binary::is_immutable(own)
+        || binary::is_unnamed(own) && binary::is_busy(own))
 }
 
 fn is_on_readonly_mount(file: &OwnedFd) -> sys::Result<bool> {

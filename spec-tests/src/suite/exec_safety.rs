@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
@@ -206,9 +207,14 @@ fn leftovers() -> Vec<Case> {
                 let sealed = nix::fcntl::fcntl(&exe, nix::fcntl::FcntlArg::F_GET_SEALS)
                     .is_ok_and(|seals| seals & libc::F_SEAL_WRITE != 0);
                 let flags = crate::sys::mount_flags(exe.as_raw_fd());
+                // A file of its own that is executed, and gone when it is executed no more.
+                let path = format!("/proc/self/fd/{}", exe.as_raw_fd());
+                let busy = fs::File::options().write(true).open(path);
+                let unnamed = exe.metadata()?.nlink() == 0
+                    && busy.is_err_and(|error| error.raw_os_error() == Some(libc::ETXTBSY));
                 ensure!(
-                    sealed || flags & libc::ST_RDONLY != 0,
-                    "neither sealed memory nor a read-only mount"
+                    sealed || flags & libc::ST_RDONLY != 0 || unnamed,
+                    "neither sealed memory nor a read-only mount nor a busy file without a name"
                 );
                 Ok(())
             }),
