@@ -115,6 +115,15 @@ impl Pattern {
         meet(self.kind, other.kind) && meet(self.major, other.major) && meet(self.minor, other.minor)
     }
 
+    /// The devices of both patterns.
+    pub fn common(self, other: Self) -> Option<Self> {
+        self.overlaps(other).then(|| Self {
+            kind: self.kind.or(other.kind),
+            major: self.major.or(other.major),
+            minor: self.minor.or(other.minor),
+        })
+    }
+
     /// As in `DeviceAllow`: `/dev/char/1:3`, `char-pts`, `block-*`. A path need not exist for systemd to understand it.
     fn systemd(self, groups: &str) -> Option<String> {
         let kind = match self.kind? {
