@@ -1,6 +1,8 @@
 //! The bundle directory, and the only reader of config.json's bytes.
 //! <https://github.com/opencontainers/runtime-spec/blob/main/bundle.md>
 
+mod strict;
+
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -10,6 +12,7 @@ use serde_path_to_error::{Path as JsonPath, Segment};
 use crate::error::{At, Error, Problems, printable};
 use crate::sys::file::{self, Mode, OFlag, SFlag};
 use crate::sys::{self, Errno};
+use strict::Strict;
 
 /// More is no config: the largest that engines write have some 100 KiB.
 const LARGEST: usize = 16 << 20;
@@ -119,7 +122,7 @@ fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
         serde_json::from_slice(bytes)
     };
     match whole {
-        Ok(spec) if !holds_nul(bytes) => {
+        Ok(spec) if !holds_nul(bytes) && !strict::may_have_list_for_object(bytes) => {
             Ok(Decoded { spec, problems: Problems::default(), warnings: Vec::new() })
         }
         whole => decode_field_by_field(bytes, whole.err()),
@@ -162,7 +165,7 @@ fn decode_value(value: &mut Value) -> Result<Decoded, Error> {
     take_out_nuls(value, "", &mut problems);
     let mut taken_out = Vec::new();
     loop {
-        let error = match serde_path_to_error::deserialize::<_, Spec>(&*value) {
+        let error = match serde_path_to_error::deserialize::<_, Spec>(Strict(value)) {
             Ok(spec) => return Ok(Decoded { spec, problems, warnings }),
             Err(error) => error,
         };
@@ -181,8 +184,15 @@ fn decode_value(value: &mut Value) -> Result<Decoded, Error> {
     }
 }
 
+/// The sections of other platforms. They "MAY be set if the target platform of this spec is" one of them, so that here
+/// they are like any other property that nobody knows, whatever they hold.
+const OTHER_PLATFORMS: [&str; 5] = ["freebsd", "solaris", "vm", "windows", "zos"];
+
 /// Words of the spec that oci-spec 0.10 spells in its own way, or refuses.
 fn spell_as_the_crate(config: &mut Value) {
+    if let Some(config) = config.as_object_mut() {
+        OTHER_PLATFORMS.iter().for_each(|section| drop(config.shift_remove(*section)));
+    }
     let Some(process) = config.get_mut("process") else { return };
     // The schema requires none, and callers of `exec` leave it out: it is root then.
     if let Some(process) = process.as_object_mut() {
@@ -313,6 +323,30 @@ mod tests {
         for json in ["", "{", "[]", r#"{"process":1}x"#, r#"{"hostname":"a","hostname":"b"}"#, "\u{feff}{}"] {
             let said = said(json);
             assert!(said.contains("line") || said.contains("invalid type"), "{json:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        for (json, path) in [
+            (r#"{"ociVersion":"1.0.0","process":["/"]}"#, "process: "),
+            (r#"{"ociVersion":"1.0.0","root":["a",true]}"#, "root: "),
+            (r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/"},["/a"]]}"#, "mounts[1]: "),
+            (r#"{"ociVersion":"1.0.0","linux":{"resources":{"cpu":[1]}}}"#, "linux.resources.cpu: "),
+        ] {
+            let said = said(json);
+            assert!(said.starts_with(path) && !said.contains("; "), "{json}: {said}");
+        }
+        assert_eq!(said(r#"{"ociVersion":"1.0.0","unknown":{"list":[[1],[2]]}}"#), "");
+    }
+
+    #[test]
+    fn sections_of_other_platforms_are_nobodys() {
+        for section in OTHER_PLATFORMS {
+            for value in ["{\"devices\":[7]}", "[]", "7"] {
+                let json = format!(r#"{{"ociVersion":"1.0.0","{section}":{value}}}"#);
+                assert_eq!(said(&json), "", "{json}");
+            }
         }
     }
 

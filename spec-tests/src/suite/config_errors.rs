@@ -24,6 +24,10 @@ const TEXTS: &[(&str, &str, &[u8])] = &[
 /// Case of the security plan, name, pointer into config.json, and the bad value there (as JSON text).
 const VALUES: &[(&str, &str, &str, &str)] = &[
     ("A06", "args-a-string", "/process/args", "\"/spec-probe\""),
+    ("A06", "process-a-list", "/process", "[\"/\"]"),
+    ("A06", "root-a-list", "/root", "[\"rootfs\", false]"),
+    ("A06", "mount-a-list", "/mounts/-", "[\"/tmp\"]"),
+    ("A06", "resources-a-list", "/linux/resources", "[]"),
     ("A07", "args-numbers", "/process/args", "[1, 2]"),
     ("A08", "uid-negative", "/process/user/uid", "-1"),
     ("A09", "uid-minus-one-unsigned", "/process/user/uid", "4294967295"),
@@ -142,6 +146,12 @@ const MISSING: &[(&str, &str, &str)] = &[
 /// Names, pointer and JSON text of what is odd and must work.
 const ACCEPTED: &[(&str, &str, &str, &str)] = &[
     ("A16", "version-1-99", "/ociVersion", "\"1.99.0\""),
+    ("A109", "section-windows", "/windows", "{\"layerFolders\": [7], \"devices\": 1}"),
+    ("A109", "section-vm", "/vm", "{\"kernel\": [[]]}"),
+    ("A109", "section-solaris", "/solaris", "[]"),
+    ("A109", "section-zos", "/zos", "{\"namespaces\": 1}"),
+    ("A109", "section-freebsd", "/freebsd", "{\"jail\": {}}"),
+    ("A109", "unknown-lists", "/unknown", "[[1], {\"a\": [[2]]}]"),
     ("A37", "capability-lower-case", "/process/capabilities/bounding", "[\"cap_chown\"]"),
     ("A70", "readonly-path-missing", "/linux/readonlyPaths", "[\"/no/such/path\"]"),
     (
