@@ -71,12 +71,17 @@ pub fn warn(text: &str) {
     }
 }
 
+/// The warnings so far, which are kept no more: a child hands its own to the parent, and has none of its birth.
+pub fn take_warnings() -> Vec<String> {
+    WARNINGS.lock().map(|mut warnings| std::mem::take(&mut *warnings)).unwrap_or_default()
+}
+
 /// The command has succeeded: write what was kept, to the log file, or to a terminal that a person looks at. Callers want
 /// a standard error that is theirs to be silent.
 pub fn write_warnings() {
     let to_file = LOG.get().is_some_and(|log| log.file.is_some());
     let to_person = debugging() || std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let warnings = WARNINGS.lock().map(|mut warnings| std::mem::take(&mut *warnings)).unwrap_or_default();
+    let warnings = take_warnings();
     if to_file || to_person {
         warnings.iter().for_each(|text| line(Level::Warning, text));
     }

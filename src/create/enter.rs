@@ -78,10 +78,12 @@ pub fn join_keyring(id: &str) -> Result<(), Error> {
     let permitted = joined.and_then(|keyring| keyring::add_permissions(keyring, keyring::USER_SEARCH));
     match permitted {
         Ok(()) => Ok(()),
-        // No keyrings in this kernel, or none for us (an outer container's filter): the caller's stays out of reach
-        // of a user namespace, and --no-new-keyring says that one knows.
-        Err(sys::Error { errno: Errno::ENOSYS | Errno::EPERM | Errno::EACCES, call }) => {
-            crate::log::debug(&format!("{call}: the container keeps the session keyring"));
+        // This kernel has no keyrings.
+        Err(sys::Error { errno: Errno::ENOSYS, .. }) => Ok(()),
+        // None for us (an outer container's filter): the caller's stays out of reach of a user namespace, and
+        // --no-new-keyring says that one knows.
+        Err(sys::Error { errno: errno @ (Errno::EPERM | Errno::EACCES), call }) => {
+            crate::log::warn(&format!("session keyring: {call}: {errno:?}: the container has the caller's"));
             Ok(())
         }
         Err(error) => Err(error).at("session keyring"),

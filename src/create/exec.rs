@@ -140,6 +140,10 @@ fn serve(
                 let state = (&order.container.state, Status::Running);
                 forward_listener(plan.seccomp.listener(), state, process, number)?;
             }
+            Request::Warning(text) => {
+                crate::log::warn(&text);
+                continue;
+            }
             Request::Ready => {
                 executing = true;
                 continue;

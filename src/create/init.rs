@@ -216,7 +216,7 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
         plan.hooks.run_in_container(state.as_bytes(), &program::texts(&env))?;
         match &gate {
             Some(gate) => gate.executing()?,
-            None => parent_of(end)?.tell(&Request::Ready)?,
+            None => parent_of(end)?.say_ready()?,
         }
         program::execute(&path, &process.args, &env)
     })();
@@ -231,7 +231,7 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
 
 /// The last word to the parent of a container that is created.
 fn say_ready(end: &mut Option<ChildEnd>) -> Result<(), Error> {
-    parent_of(end)?.tell(&Request::Ready)?;
+    parent_of(end)?.say_ready()?;
     *end = None;
     Ok(())
 }

@@ -179,7 +179,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     end.ask(&Request::LimitResources)?; // the parent may raise them above our own
     let (path, env) = identity::take(process, filter, &request.variables, end)?;
     prctl::set_parent_death_signal(None).at("exec")?;
-    end.tell(&Request::Ready)?;
+    end.say_ready()?;
     program::execute(&path, &process.args, &env)
 }
 

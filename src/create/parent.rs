@@ -188,6 +188,7 @@ pub(super) fn child_main(
     run: impl FnOnce(&mut Option<ChildEnd>) -> Result<Infallible, Error>,
 ) -> ! {
     let mut end = Some(end);
+    let _the_parents = crate::log::take_warnings();
     let Err(error) = signal::reset().at("init").and_then(|()| run(&mut end));
     if let Some(end) = end {
         let _nobody_is_left_to_tell = end.tell(&Request::Failed(error.exit_code(), error.to_string()));
@@ -237,6 +238,10 @@ impl Service<'_> {
                 Request::ForwardListener(number) => {
                     let listener = plan.seccomp.listener();
                     forward_listener(listener, (self.state, Status::Creating), init, number)?;
+                }
+                Request::Warning(text) => {
+                    crate::log::warn(&text);
+                    continue;
                 }
                 Request::Ready => {
                     ready = true;

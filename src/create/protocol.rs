@@ -26,6 +26,8 @@ pub enum Request {
     LimitResources,
     /// Fetch this descriptor of init, and send it to the seccomp listener.
     ForwardListener(i32),
+    /// Something the user should know of, if all goes well.
+    Warning(String),
     /// Nothing is left to do but to wait at the gate, or to execute the program: without this word, an end that closes
     /// means that the child has died.
     Ready,
@@ -46,7 +48,7 @@ pub struct ParentEnd(OwnedFd);
 pub struct ChildEnd(OwnedFd);
 
 const NAME: &str = "parent and init";
-/// An error is cut rather than not sent, in bytes.
+/// An error or a warning is cut rather than not sent, in bytes.
 const LONGEST_ERROR: usize = 16 << 10;
 
 /// Both ends.
@@ -72,14 +74,21 @@ impl ChildEnd {
             Request::Terminal(master) => return socket::send(&self.0, b"t", &[master.as_fd()]).at(NAME),
             Request::LimitResources => (b'r', String::new()),
             Request::ForwardListener(number) => (b'l', number.to_string()),
+            Request::Warning(text) => (b'w', shortened(text).to_owned()),
             Request::Ready => (b'x', String::new()),
-            Request::Failed(code, message) => {
-                (b'f', format!("{code} {}", &message[..message.floor_char_boundary(LONGEST_ERROR)]))
-            }
+            Request::Failed(code, message) => (b'f', format!("{code} {}", shortened(message))),
         };
         let mut bytes = vec![tag];
         bytes.extend_from_slice(text.as_bytes());
         file::write_all(&self.0, &bytes, Path::new(NAME)).at(NAME)
+    }
+
+    /// The last word: all is well. What there was to warn of goes before it.
+    pub fn say_ready(&self) -> Result<(), Error> {
+        for warning in crate::log::take_warnings() {
+            self.tell(&Request::Warning(warning))?;
+        }
+        self.tell(&Request::Ready)
     }
 
     /// Wait for the answer.
@@ -89,6 +98,10 @@ impl ChildEnd {
             _ => Ok(()),
         }
     }
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_ERROR)]
 }
 
 impl From<OwnedFd> for ChildEnd {
@@ -121,6 +134,7 @@ impl ParentEnd {
             (b't', Some(master)) => Request::Terminal(master),
             (b'r', None) => Request::LimitResources,
             (b'l', None) => Request::ForwardListener(number()?),
+            (b'w', None) => Request::Warning(text),
             (b'x', None) => Request::Ready,
             (b'f', None) => {
                 let (code, message) = text.split_once(' ').unwrap_or(("1", &text));

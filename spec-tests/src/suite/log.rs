@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::state::is_rfc3339;
 use crate::case::{Case, case};
+use crate::host::Need;
 use crate::trial::Trial;
-use crate::verdict::{Verdict, equal};
+use crate::verdict::{Stop, Verdict, equal};
+use crate::without::Without;
 
 /// Call a command that fails, with a log; the log's lines.
 fn failing(t: &mut Trial, format: &str) -> Verdict<Vec<String>> {
@@ -69,6 +71,20 @@ pub fn cases() -> Vec<Case> {
                     "msg: {}",
                     last["msg"]
                 );
+                Ok(())
+            }),
+        case("cli/log-warning-of-init")
+            .runc("what the container's init warns of is in the log of a command that succeeds")
+            .needs(Need::File("/proc/keys"))
+            .run(|t| {
+                let without = Without { list: "keyctl".into(), errno: "EPERM".into() };
+                without.begin().map_err(Stop::Failed)?;
+                t.write_config()?;
+                let (log, bundle, id) = (t.path("log"), t.bundle().display().to_string(), t.id.clone());
+                let command = t.command(&["--log", &log, "create", "--bundle", &bundle, &id]);
+                t.execute_with(command, &t.container_streams())?.succeeded()?;
+                let text = fs::read_to_string(&log)?;
+                ensure!(text.contains("level=warn") && text.contains("keyring"), "log: {text:?}");
                 Ok(())
             }),
         case("cli/log-format-unknown")
