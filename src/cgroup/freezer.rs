@@ -4,8 +4,11 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::Cgroup;
+use super::cgroupfs::Root;
 use super::hierarchy::Version;
-use crate::error::Error;
+use super::layout::Layout;
+use crate::config::linux::cgroups_path::FIELD;
+use crate::error::{At, Error};
 use crate::sys::file::{self, Mode, OFlag};
 use crate::sys::{self, Errno};
 
@@ -68,6 +71,22 @@ impl Cgroup {
         }
         let v2 = self.v2().map(|leaf| (Version::V2, leaf));
         v2.ok_or_else(|| Error::message("the container has no cgroup with a freezer"))
+    }
+}
+
+impl Layout {
+    /// Whether the cgroup is frozen; not where it is gone, or has nothing to freeze it with. Of the trees only the one
+    /// that tells is looked at: this is asked by almost every command.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        let mut directories = self.directories().iter();
+        let freezer = directories.clone().find(|directory| directory.has("freezer"));
+        let Some(directory) = freezer.or_else(|| directories.find(|d| d.version == Version::V2)) else {
+            return Ok(false);
+        };
+        match Root::open(directory).at(FIELD)?.open_beneath(self.levels(directory).path()) {
+            Err(error) if error.errno == Errno::ENOENT => Ok(false),
+            leaf => Ok(is_frozen(directory.version, &leaf.at(FIELD)?)),
+        }
     }
 }
 

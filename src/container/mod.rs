@@ -8,7 +8,6 @@ pub mod start_gate;
 pub mod state;
 pub mod status;
 
-use crate::cgroup::Cgroup;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
 use crate::container::state::{Init, State};
@@ -54,7 +53,7 @@ impl Container {
         if !init_alive {
             return Ok(Status::Stopped);
         }
-        let frozen = Cgroup::open(self.state.cgroup.clone())?.is_frozen();
+        let frozen = self.state.cgroup.is_frozen()?;
         Ok(Status::of(&Observed { init_alive, gate: start_gate::observe(&self.dir)?, frozen }))
     }
 
