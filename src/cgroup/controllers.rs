@@ -67,6 +67,35 @@ pub fn make_v2(root: &Root, directory: &Directory, levels: &Levels, limits: &[Wr
     Ok(made)
 }
 
+/// Let the levels above a scope of systemd's give the controllers that limits need and systemd does not know (huge pages,
+/// RDMA). It leaves these alone.
+pub fn give_needed(
+    root: &Root,
+    directory: &Directory,
+    levels: &Levels,
+    limits: &[Write],
+) -> Result<(), Error> {
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let field = crate::config::linux::cgroups_path::FIELD;
+    let open = |level| root.open_beneath(&levels.to(level)).at(field);
+    let has = words(&open(levels.last())?, "cgroup.controllers");
+    let needed: BTreeSet<&str> =
+        limits.iter().map(|limit| &*limit.controller).filter(|c| !has.contains(*c)).collect();
+    for level in 0..levels.last() {
+        let parent = open(level)?;
+        let offered = words(&parent, "cgroup.controllers");
+        for controller in needed.iter().filter(|controller| offered.contains(**controller)) {
+            if let Err(error) = file::write_value(&parent, SUBTREE, &format!("+{controller}")) {
+                let path = directory.mount_point.join(levels.to(level));
+                refuse_limit(limits, controller, &path, "cannot give it to its children", &error)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn give_all(dir: &OwnedFd, path: &Path, limits: &[Write]) -> Result<(), Error> {
     let given = words(dir, SUBTREE);
     let missing: Vec<String> = words(dir, "cgroup.controllers").difference(&given).cloned().collect();

@@ -191,7 +191,7 @@ impl Cgroup {
 
     fn make(&mut self, index: usize, limits: &[Write]) -> Result<(), Error> {
         if self.layout.unit().is_some() {
-            return self.make_beside_systemd(index);
+            return self.make_beside_systemd(index, limits);
         }
         let directory = &self.layout.directories()[index];
         let levels = self.layout.levels(directory);

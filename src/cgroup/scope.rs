@@ -10,10 +10,10 @@ use super::hierarchy::Version;
 use super::systemd::{Holder, Unit, unset};
 use super::{Cgroup, controllers, refuse_used};
 use crate::config::linux::cgroups_path::FIELD;
-use crate::config::linux::resources::Resources;
 use crate::config::linux::resources::devices::DeviceRules;
 use crate::config::linux::resources::pids::{Pids, PidsLimit};
 use crate::config::linux::resources::property::{Property, Value};
+use crate::config::linux::resources::{Resources, Write};
 use crate::config::linux::scope::Scope;
 use crate::error::{At, Error};
 use crate::sys::Errno;
@@ -71,18 +71,34 @@ impl Cgroup {
     }
 
     /// The directories that systemd has made are there; of v1 it does not make all.
-    pub(super) fn make_beside_systemd(&mut self, index: usize) -> Result<(), Error> {
+    pub(super) fn make_beside_systemd(&mut self, index: usize, limits: &[Write]) -> Result<(), Error> {
         let directory = &self.layout.directories()[index];
         let mut levels = self.layout.levels(directory);
         let root = &self.places[index].root;
-        if directory.version == Version::V1 {
-            levels.existing = root.existing(&levels).at(FIELD)?;
-            controllers::make_v1(root, directory, &levels).at(FIELD)?;
+        match directory.version {
+            Version::V1 => {
+                levels.existing = root.existing(&levels).at(FIELD)?;
+                controllers::make_v1(root, directory, &levels).at(FIELD)?;
+            }
+            Version::V2 => controllers::give_needed(root, directory, &levels, limits)?,
         }
         let leaf = root.open_beneath(levels.path()).at(FIELD)?;
         refuse_used(directory.version, &leaf, self.holder.as_ref().map(|(holder, _)| holder.pid))?;
         self.places[index].leaf = Some(leaf);
         Ok(())
+    }
+
+    /// Get the controllers that a change of limits needs, where they were not needed before.
+    pub(super) fn need_more(&self, resources: &Resources) -> Result<(), Error> {
+        let limits = resources.v2();
+        let v2 = self.layout.directories().iter().zip(&self.places).find(|(d, _)| d.version == Version::V2);
+        match v2 {
+            Some((directory, place)) if self.layout.unit().is_some() && place.leaf.is_some() => {
+                let levels = self.layout.levels(directory);
+                controllers::give_needed(&place.root, directory, &levels, &limits)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Tell systemd what changes. Nothing, if it has not made the cgroup.

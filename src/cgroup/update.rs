@@ -30,6 +30,7 @@ impl Cgroup {
         old: &Resources,
         devices: Option<&(DeviceRules, DeviceRules)>,
     ) -> Result<Before<'_>, Error> {
+        self.need_more(resources)?;
         let mut before = self.remember(resources);
         self.tell_systemd(resources, devices.map(|(_, new)| new))?;
         before.told = Some((resources.clone(), old.clone()));

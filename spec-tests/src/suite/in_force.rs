@@ -280,10 +280,10 @@ fn events_oom(t: &mut Trial) -> Verdict {
 }
 
 /// A loop device of four mebibytes, which goes when it is closed.
-struct LoopDevice(String);
+pub(super) struct LoopDevice(String);
 
 impl LoopDevice {
-    fn new(t: &Trial) -> Verdict<Self> {
+    pub(super) fn new(t: &Trial) -> Verdict<Self> {
         let file = t.path("disk");
         fs::write(&file, vec![0; 4 << 20])?;
         let output = Command::new("losetup").args(["--find", "--show", &file]).output()?;
@@ -292,7 +292,8 @@ impl LoopDevice {
         Ok(Self(path))
     }
 
-    fn minor(&self) -> i64 {
+    /// Its number.
+    pub(super) fn minor(&self) -> i64 {
         self.0.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap_or(-1)
     }
 }

@@ -1,5 +1,6 @@
 //! runc's systemd driver, `--systemd-cgroup`.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 use crate::call::Answer;
 use crate::case::{Case, case};
 use crate::host::Need;
+use crate::suite::in_force::LoopDevice;
 use crate::trial::Trial;
 use crate::verdict::{Verdict, equal};
 
@@ -66,6 +68,42 @@ pub fn cases() -> Vec<Case> {
                 equal("TasksMax", property(&unit, "TasksMax")?.as_str(), "60")?;
                 equal("MemoryMax", property(&unit, "MemoryMax")?.as_str(), "104857600")
             }),
+        case("systemd/rates-and-idle")
+            .runc("rates of devices and idle are properties as well, and a reload changes nothing")
+            .needs_all(&[running(), Need::CgroupV2("io"), Need::CgroupV2("cpu"), Need::Program("losetup")])
+            .run(|t| {
+                let disk = LoopDevice::new(t)?;
+                let rate = |rate: i64| json!([{ "major": 7, "minor": disk.minor(), "rate": rate }]);
+                let resources = json!({
+                    "blockIO": { "throttleReadBpsDevice": rate(1 << 20), "throttleWriteIOPSDevice": rate(50) },
+                    "cpu": { "idle": 1, "quota": 33_333, "period": 100_000 }, "pids": { "limit": 50 },
+                    "unified": { "memory.high": "50331648", "memory.min": "1048576" },
+                });
+                create(t, &format!("crust-tests.slice:spec:{}", t.id), resources)?.succeeded()?;
+                let (unit, device) = (format!("spec-{}.scope", t.id), format!("/dev/block/7:{}", disk.minor()));
+                for (name, want) in [
+                    ("IOReadBandwidthMax", format!("{device} 1048576")),
+                    ("IOWriteIOPSMax", format!("{device} 50")),
+                    ("CPUWeight", "idle".to_owned()),
+                    ("MemoryHigh", "50331648".to_owned()),
+                    ("MemoryMin", "1048576".to_owned()),
+                ] {
+                    equal(name, property(&unit, name)?, want)?;
+                }
+                let before = limits(t)?;
+                for (file, want) in [("cpu.idle", "1"), ("cpu.max", "33333 100000"), ("pids.max", "50")] {
+                    equal(file, before[file].as_str(), Some(want))?;
+                }
+                let rates = before["io.max"].as_str().unwrap_or_default();
+                ensure!(rates.contains("rbps=1048576") && rates.contains("wiops=50"), "io.max: {rates}");
+                ensure!(Command::new("systemctl").arg("daemon-reload").status()?.success(), "no reload");
+                let mut after = limits(t)?;
+                // systemd counts in whole percents.
+                if after["cpu.max"] == "34000 100000" {
+                    after["cpu.max"] = before["cpu.max"].clone();
+                }
+                equal("the files after a reload", after, before.clone())
+            }),
         case("systemd/annotation")
             .runc("org.systemd.property.* annotations set properties of the unit")
             .needs(running())
@@ -98,6 +136,14 @@ fn create(t: &mut Trial, path: &str, resources: Value) -> Verdict<Answer> {
     let arguments = ["--systemd-cgroup", "create", "--bundle", &bundle, "--pid-file", &pid_file, &id];
     let (command, streams) = (t.command(&arguments), t.container_streams());
     t.execute_with(command, &streams)
+}
+
+/// What stands in the files of the container's cgroup.
+fn limits(t: &Trial) -> Verdict<Value> {
+    let directory = t.cgroup("cpu")?;
+    let files = ["cpu.idle", "cpu.max", "cpu.weight", "pids.max", "io.max", "memory.high", "memory.min"];
+    let text = |file: &str| fs::read_to_string(directory.join(file)).map(|text| text.trim().to_owned());
+    files.iter().map(|file| Ok(((*file).to_owned(), json!(text(file)?)))).collect()
 }
 
 fn property(unit: &str, name: &str) -> Verdict<String> {
