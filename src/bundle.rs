@@ -50,6 +50,21 @@ impl Bundle {
         let decoded = decode(&bytes)?;
         Ok(Self { path, bytes, spec: decoded.spec, problems: decoded.problems, warnings: decoded.warnings })
     }
+
+    /// Let the user namespace and its mappings be added where they are missing, also in the bytes, which are what later
+    /// commands know of the container.
+    pub fn complete(&mut self, add: impl FnOnce(&mut Spec) -> Option<String>) -> Result<(), Error> {
+        let Some(warning) = add(&mut self.spec) else { return Ok(()) };
+        let unreadable = |error: serde_json::Error| Error::message(format!("config.json: {error}"));
+        let mut config: Value = serde_json::from_slice(&self.bytes).map_err(unreadable)?;
+        let linux = serde_json::to_value(self.spec.linux()).map_err(unreadable)?;
+        for key in ["namespaces", "uidMappings", "gidMappings"] {
+            config["linux"][key] = linux[key].clone();
+        }
+        self.bytes = serde_json::to_vec(&config).map_err(unreadable)?;
+        self.warnings.push(warning);
+        Ok(())
+    }
 }
 
 /// A process of its own, for `exec --process FILE`.

@@ -1,5 +1,9 @@
 //! Facts about the machine, read once and only read.
 
+pub mod caller;
+
+use caller::Caller;
+
 use crate::cgroup::hierarchy::{Driver, Hierarchy};
 use crate::cli::Rootless;
 use crate::error::{At, Error};
@@ -13,6 +17,10 @@ pub struct Host {
     pub euid: u32,
     /// Whether this process is in a user namespace that is not the initial one.
     pub in_user_namespace: bool,
+    /// The user namespace of this process denies `setgroups(2)`.
+    pub setgroups_denied: bool,
+    /// The caller, unless he is root here.
+    pub caller: Option<Caller>,
     /// What needs the rights of the machine's root may be left out: limits that nobody asked for (`--rootless`).
     pub rootless: bool,
     /// Major and minor version of the kernel.
@@ -41,6 +49,8 @@ impl Host {
         Ok(Self {
             euid,
             in_user_namespace,
+            setgroups_denied: in_user_namespace && proc::setgroups_denied().at(here)?,
+            caller: (euid != 0).then(Caller::read),
             rootless: match rootless {
                 Rootless::Auto => euid != 0 || in_user_namespace,
                 Rootless::True => true,

@@ -25,6 +25,8 @@ use crate::{call, cgroup, leftovers, suite};
 
 /// The user of the cases for ordinary users, where the runner is root.
 const NOBODY: u32 = 65534;
+/// The first of the subordinate ids that it gets, and how many.
+const LENT: (u32, u32) = (200_000, 65_536);
 const USAGE: &str =
     "usage: spec-tests --runtime PATH [--jobs N] [--list] [--without CALLS [--errno ENOSYS|EPERM]] [FILTER…]";
 
@@ -148,11 +150,23 @@ fn isolate() -> Verdict {
     Ok(())
 }
 
-/// Give root's rights up, and keep the case's directory.
+/// Give root's rights up, and keep the case's directory. Before, in the mount namespace of the case: subordinate ids, and
+/// a mount with flags that no user namespace can take off.
 fn become_ordinary(work: &Path) -> Verdict {
     if !geteuid().is_root() {
         return Ok(());
     }
+    let lent = work.join("lent");
+    fs::write(&lent, format!("{NOBODY}:{}:{}\n", LENT.0, LENT.1))?;
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        if Path::new(file).exists() {
+            mount(Some(&lent), file, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        }
+    }
+    let locked = work.join("locked");
+    fs::create_dir(&locked)?;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
+    mount(Some("tmpfs"), &locked, Some("tmpfs"), flags, None::<&str>)?;
     chown(work, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
     setgroups(&[])?;
     setresgid(NOBODY.into(), NOBODY.into(), NOBODY.into())?;

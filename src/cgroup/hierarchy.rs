@@ -261,6 +261,8 @@ pub(crate) mod examples {
         Host {
             euid: 0,
             in_user_namespace: false,
+            setgroups_denied: false,
+            caller: None,
             rootless: false,
             kernel: (6, 1),
             bounding: u64::MAX,

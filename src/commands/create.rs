@@ -85,6 +85,9 @@ pub fn create(
     } else if global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd {
         host.driver = Driver::Systemd;
     }
+    if let (Some(caller), true) = (&host.caller, host.rootless) {
+        bundle.complete(|spec| config::rootless::complete(spec, caller))?;
+    }
     let found = std::mem::take(&mut bundle.problems);
     let plan = Plan::new(&bundle.spec, &bundle.path, found, &host)?;
     let warnings =

@@ -72,6 +72,8 @@ mod tests {
         Host {
             euid: 0,
             in_user_namespace: false,
+            setgroups_denied: false,
+            caller: None,
             rootless: true,
             kernel: (6, 12),
             bounding: u64::MAX,

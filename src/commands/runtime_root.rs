@@ -6,15 +6,17 @@ use crate::cli::Global;
 use crate::container::dir::{Dir, RuntimeRoot};
 use crate::container::id::ContainerId;
 use crate::error::Error;
-use crate::sys::credentials;
+use crate::sys::{credentials, proc};
 
-/// The runtime root that was asked for: `--root`, or `/run/crust`, or `$XDG_RUNTIME_DIR/crust` for a user.
+/// The runtime root that was asked for: `--root`, or `/run/crust`, or `$XDG_RUNTIME_DIR/crust` for a user and for what is
+/// root in his user namespace only.
 pub fn path(global: &Global) -> Result<PathBuf, Error> {
     let path = match &global.root {
         Some(path) if path.as_os_str().is_empty() => return Err(Error::message("--root: must not be empty")),
         Some(path) => path.clone(),
         None => {
-            default(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), credentials::effective_user())?
+            let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            default(session, credentials::effective_user(), is_root_of_a_user)?
         }
     };
     let path =
@@ -27,12 +29,19 @@ pub fn path(global: &Global) -> Result<PathBuf, Error> {
 
 /// Root's containers are the machine's, whatever session root is in: a variable that differs from call to call (podman
 /// sets it, empties it, leaves it out) must not hide them.
-fn default(session: Option<PathBuf>, uid: u32) -> Result<PathBuf, Error> {
+fn default(session: Option<PathBuf>, uid: u32, of_a_user: impl Fn() -> bool) -> Result<PathBuf, Error> {
     match session.filter(|dir| !dir.as_os_str().is_empty()) {
+        Some(dir) if uid == 0 && of_a_user() => Ok(dir.join("crust")),
         _ if uid == 0 => Ok("/run/crust".into()),
         Some(dir) => Ok(dir.join("crust")),
         None => Err(Error::message("--root: is needed, as XDG_RUNTIME_DIR is not set")),
     }
+}
+
+/// Podman and rootlesskit call from a user namespace that has an ordinary user for its root, who may not write to `/run`.
+/// A system container has a `/run` of its own, and says so by its `$USER`, as runc takes it.
+fn is_root_of_a_user() -> bool {
+    proc::in_user_namespace().unwrap_or(false) && std::env::var_os("USER").is_none_or(|user| user != "root")
 }
 
 /// Open the runtime root.
@@ -64,8 +73,13 @@ mod tests {
 
     #[test]
     fn defaults() {
-        assert_eq!(default(Some("/run/user/0".into()), 0).unwrap(), Path::new("/run/crust"));
-        assert_eq!(default(Some("/run/user/7".into()), 7).unwrap(), Path::new("/run/user/7/crust"));
-        assert!(default(Some("".into()), 7).is_err());
+        let default = |session: Option<&str>, uid, of_a_user| {
+            super::default(session.map(PathBuf::from), uid, || of_a_user).map_err(|error| error.to_string())
+        };
+        assert_eq!(default(Some("/run/user/0"), 0, false).unwrap(), Path::new("/run/crust"));
+        assert_eq!(default(Some("/run/user/7"), 0, true).unwrap(), Path::new("/run/user/7/crust"));
+        assert_eq!(default(Some(""), 0, true).unwrap(), Path::new("/run/crust"));
+        assert_eq!(default(Some("/run/user/7"), 7, false).unwrap(), Path::new("/run/user/7/crust"));
+        assert!(default(Some(""), 7, true).is_err());
     }
 }

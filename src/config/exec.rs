@@ -51,7 +51,8 @@ impl ExecPlan {
         let memory_policy = problems.keep(MemoryPolicy::parse(memory_policy));
         let personality = linux.and_then(|linux| linux.personality().as_ref());
         let personality = problems.keep(Personality::parse(personality));
-        let process = problems.keep(Process::parse(process, &namespaces, setgroups(&namespaces, host), host));
+        let setgroups = setgroups(&namespaces, id_mappings.as_ref(), host);
+        let process = problems.keep(Process::parse(process, &namespaces, setgroups, host));
         if let (Some(process), Some(mappings)) = (&process, &id_mappings) {
             problems.keep(mapped(process, mappings));
         }

@@ -14,6 +14,7 @@ pub mod number_list;
 pub mod path;
 pub mod process;
 pub mod root;
+pub mod rootless;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use oci_spec::runtime::{Linux, Spec};
 use crate::cgroup::hierarchy::Driver;
 use crate::error::{Field, Problems};
 use crate::host::Host;
+use crate::host::caller::Caller;
 use crate::sys::mount::{self, Attributes, Reach};
 use annotations::Annotations;
 use hooks::Hooks;
@@ -116,6 +118,9 @@ impl Plan {
         let (uids, gids) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
         let (uids, gids) = (uids.unwrap_or_default(), gids.unwrap_or_default());
         let id_mappings = problems.keep(IdMappings::parse(uids, gids, &namespaces));
+        if let (Some(mappings), Some(caller)) = (&id_mappings, &host.caller) {
+            problems.keep(mappings.can_be_written_by(caller));
+        }
         let listed = IdMappings::listed(uids, gids);
         let users =
             UserNamespace { namespaces: &namespaces, mappings: &listed, is_privileged: host.euid == 0 };
@@ -148,7 +153,7 @@ impl Plan {
         let personality = problems.keep(Personality::parse(linux.personality().as_ref()));
         let hooks = problems.keep(Hooks::parse(spec.hooks().as_ref()));
         let annotations = problems.keep(annotations::parse(spec.annotations().as_ref()));
-        let setgroups = setgroups(&namespaces, host);
+        let setgroups = setgroups(&namespaces, id_mappings.as_ref(), host);
         let process =
             spec.process().as_ref().map(|process| Process::parse(process, &namespaces, setgroups, host));
         let process = process.map(|parsed| problems.keep(parsed));
@@ -241,9 +246,13 @@ fn oci_version(version: &str) -> Result<(), Problems> {
     }
 }
 
-/// Whoever maps ids without privilege has to deny `setgroups(2)` first, `user_namespaces(7)`.
-fn setgroups(namespaces: &Namespaces, host: &Host) -> Setgroups {
-    if namespaces.creates(Kind::User) && host.euid != 0 { Setgroups::Denied } else { Setgroups::Allowed }
+/// Whoever maps his own group without privilege has to deny `setgroups(2)` first, `user_namespaces(7)`; `newgidmap(1)`
+/// leaves it to those who are lent more.
+fn setgroups(namespaces: &Namespaces, mappings: Option<&IdMappings>, host: &Host) -> Setgroups {
+    let by_himself = |caller: &Caller| mappings.is_none_or(|mappings| mappings.gids_are_only(caller.gid));
+    let maps_himself = namespaces.creates(Kind::User) && host.caller.as_ref().is_some_and(by_himself);
+    // What is denied in a user namespace is denied in those below it.
+    if maps_himself || host.setgroups_denied { Setgroups::Denied } else { Setgroups::Allowed }
 }
 
 /// The container process can only be somebody who exists in its user namespace.

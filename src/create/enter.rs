@@ -19,6 +19,10 @@ pub fn namespaces(
 ) -> Result<(), Error> {
     let (plan, host, fork) = birthright;
     let namespaces = &plan.namespaces;
+    if namespaces.joins(Kind::User) && host.euid == 0 && !host.setgroups_denied {
+        // In there it may be denied.
+        credentials::set_groups(&[]).at("linux.namespaces")?;
+    }
     match fork {
         Fork::Once => joined.join(|_| true)?,
         Fork::IntermediateFirst => {
@@ -65,11 +69,19 @@ pub fn namespaces(
 /// Be user and group 0 of the user namespace that we are in.
 pub fn become_the_containers_root(host: &Host) -> Result<(), Error> {
     let field = "linux.uidMappings";
-    if host.euid == 0 {
-        credentials::set_groups(&[]).at(field)?;
+    match credentials::set_groups(&[]) {
+        // Whoever has mapped himself had to give up the right to it, and keeps his groups.
+        Err(error) if error.errno == Errno::EPERM && keeps_groups(host) => {}
+        done => done.at(field)?,
     }
     credentials::set_group(0).at(field)?;
     credentials::set_user(0).at(field)
+}
+
+fn keeps_groups(host: &Host) -> bool {
+    host.caller.is_some()
+        || host.setgroups_denied
+        || credentials::groups().is_ok_and(|groups| groups.is_empty())
 }
 
 /// A keyring of its own, so that the container's processes do not use the caller's keys.

@@ -263,7 +263,7 @@ impl Service<'_> {
     fn map_ids(&self, pid: i32) -> Result<(), Error> {
         let Order { plan, host, .. } = self.order;
         let procfs = proc::open_procfs().at("host")?;
-        plan.id_mappings.write_for(pid, &procfs, host.euid == 0)?;
+        plan.id_mappings.write_for(pid, &procfs, host.caller.as_ref())?;
         match &plan.process {
             Some(process) => process.oom_score_adj.write_for(pid, &procfs),
             None => Ok(()),

@@ -42,7 +42,7 @@ fn make(mappings: &IdMappings) -> Result<OwnedFd, Error> {
         }
         Fork::Parent(pid, _) => {
             drop(theirs);
-            let namespace = mappings.write_for(pid, &procfs, true).and_then(|()| {
+            let namespace = mappings.write_for(pid, &procfs, None).and_then(|()| {
                 file::open(&procfs, format!("{pid}/ns/user"), OFlag::O_RDONLY, Mode::empty()).at(name)
             });
             drop(ours);

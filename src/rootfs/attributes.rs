@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
-use crate::sys::{self, file};
+use crate::sys::{self, Errno, file};
 
 /// Change attributes and propagation of a mount, with `mount(2)` where `mount_setattr(2)` is missing: that one needs an
 /// attached mount, knows no recursion for attributes, and sets all flags at once, so that those in force are read first.
@@ -17,6 +17,8 @@ pub fn change(
     let mounted = mounted.as_fd();
     let changed = mount::set_attributes(mounted, attributes, propagation, reach);
     match &changed {
+        // Of the kernel's own refusals the other call knows nothing better.
+        Err(error) if error.errno == Errno::EPERM && mount::can_be_detached() => return changed,
         Err(error) if sys::is_missing(error.errno) => {}
         _ => return changed,
     }
@@ -54,8 +56,34 @@ const WORDS: [(u64, MsFlags, u64); 7] = [
     (mount::NOSYMFOLLOW, MS_NOSYMFOLLOW, 0x2000),
 ];
 
+/// An error about attributes, with those that a mount has and may not lose: a mount that came from a more privileged
+/// user namespace is locked, `mount_namespaces(7)`.
+pub fn explain(error: sys::Error, mounted: impl AsFd, wanted: Attributes) -> sys::Error {
+    let Ok(found) = in_force(mounted) else { return error };
+    let mut locked: Vec<&str> = WORDS
+        .iter()
+        .zip(["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "nosymfollow"])
+        .filter(|((attribute, flag, _), _)| {
+            *attribute & mount::ATIME == 0 && wanted.clear & attribute != 0 && found.contains(*flag)
+        })
+        .map(|(_, word)| word)
+        .collect();
+    let times = MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME | MsFlags::MS_RELATIME | MsFlags::MS_STRICTATIME;
+    if (in_old_words(found, wanted) ^ found).intersects(times) {
+        locked.push("how access times behave");
+    }
+    if error.errno != Errno::EPERM || locked.is_empty() {
+        return error;
+    }
+    let locked = locked.join(", ");
+    sys::Error::new(
+        format!("{} [a user namespace cannot change what its source is mounted with: {locked}]", error.call),
+        error.errno,
+    )
+}
+
 /// The attributes that a mount has. Strict access times are not shown, but are the absence of the other two.
-fn in_force(mounted: impl AsFd) -> sys::Result<MsFlags> {
+pub fn in_force(mounted: impl AsFd) -> sys::Result<MsFlags> {
     let shown = file::statfs(mounted)?.flags().bits();
     let mut flags: MsFlags =
         WORDS.iter().filter(|(.., st)| shown & st != 0).map(|(_, flag, _)| *flag).collect();

@@ -6,7 +6,9 @@ use std::path::Path;
 use crate::config::mount_options::Options;
 use crate::config::mounts::{Mount, What};
 use crate::error::{At, Error};
-use crate::rootfs::attributes::{FILESYSTEM_FLAGS, change, data, in_old_words, through_procfs};
+use crate::rootfs::attributes::{
+    FILESYSTEM_FLAGS, change, data, explain, in_force, in_old_words, through_procfs,
+};
 use crate::rootfs::resolve::{Leaf, Tree};
 use crate::rootfs::stage::Stage;
 use crate::rootfs::{copy_up, procfs};
@@ -18,11 +20,21 @@ use crate::sys::{self, Errno, proc};
 /// slave first, as everything in the container's is, unless its propagation to the host is what was asked for.
 pub fn open_source(stage: &Stage, mount: &Mount, slave: bool) -> Result<Option<OwnedFd>, Error> {
     let Some((source, reach)) = mount.bind_source() else { return Ok(None) };
-    let tree = stage.copy(file::here(), source, reach).at(mount.field.key("source"))?;
+    let tree = stage.copy(file::here(), source, reach);
+    let tree = tree.map_err(|error| explain_copy(error, reach)).at(mount.field.key("source"))?;
     if slave {
         change(&tree, Attributes::default(), MsFlags::MS_SLAVE, Reach::Tree).at(mount.field.key("source"))?;
     }
     Ok(Some(tree))
+}
+
+/// `mount_namespaces(7)`: what lies below the mounts that came from a more privileged namespace stays covered.
+fn explain_copy(error: sys::Error, reach: Reach) -> sys::Error {
+    if error.errno != Errno::EINVAL || reach == Reach::Tree {
+        return error;
+    }
+    let hint = "there are mounts below it, which a user namespace can only copy with it: rbind";
+    sys::Error::new(format!("{} [{hint}]", error.call), error.errno)
 }
 
 /// A new instance of a file system, for a parent that has to give it what init cannot.
@@ -98,7 +110,8 @@ fn attach(tree: &Tree, staged: &OwnedFd, target: &OwnedFd, mount: &Mount) -> sys
     let Options { attributes, recursive, .. } = &mount.options;
     for (attributes, reach) in [(*recursive, Reach::Tree), (*attributes, Reach::One)] {
         if !attributes.is_empty() {
-            change(staged, attributes, MsFlags::empty(), reach)?;
+            change(staged, attributes, MsFlags::empty(), reach)
+                .map_err(|error| explain(error, staged, attributes))?;
         }
     }
     tree.stage().attach(staged, target, &mount.destination)?;
@@ -249,7 +262,18 @@ fn remount(tree: &Tree, mount: &Mount) -> Result<(), Error> {
     let bind = if options.bind.is_some() { MsFlags::MS_BIND } else { MsFlags::empty() };
     let flags = MsFlags::MS_REMOUNT | bind | in_old_words(options.filesystem, options.attributes);
     let data = data(&options.parameters);
-    mount::mount(None, &through_procfs(&target), None, flags, data.as_deref()).at(mount.field.clone())?;
+    let place = through_procfs(&target);
+    let remounted = match mount::mount(None, &place, None, flags, data.as_deref()) {
+        // The call takes all flags off that it is not given, and some may be locked: those stay, unless the config wants
+        // them away.
+        Err(error) if error.errno == Errno::EPERM && options.bind.is_some() => {
+            let kept = in_old_words(in_force(&target).at(mount.field.clone())?, options.attributes);
+            mount::mount(None, &place, None, flags | kept, None)
+                .map_err(|_| explain(error, &target, options.attributes))
+        }
+        remounted => remounted,
+    };
+    remounted.at(mount.field.clone())?;
     finish(&target, mount).at(mount.field.clone())
 }
 

@@ -82,6 +82,11 @@ pub fn in_user_namespace() -> Result<bool> {
     Ok(map.split_whitespace().ne(["0", "0", "4294967295"]))
 }
 
+/// Whether nobody in our user namespace may call `setgroups(2)`, `user_namespaces(7)`.
+pub fn setgroups_denied() -> Result<bool> {
+    Ok(file::read_text(file::here(), "/proc/self/setgroups")?.trim() == "deny")
+}
+
 /// Major and minor version of the kernel, `uname(2)`.
 pub fn kernel_version() -> Result<(u32, u32)> {
     let name = super::named(nix::sys::utsname::uname(), || "uname()".into())?;

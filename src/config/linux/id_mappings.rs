@@ -5,8 +5,10 @@ use std::os::fd::AsFd;
 
 use oci_spec::runtime::LinuxIdMapping;
 
+use crate::config::linux::map_program;
 use crate::config::linux::namespaces::{Kind, Namespaces};
 use crate::error::{At, Error, Field, Problems};
+use crate::host::caller::{Caller, DIRECTORIES};
 use crate::sys::file;
 
 /// A range of ids: `size` ids from `container` on are the host's from `host` on.
@@ -91,16 +93,52 @@ impl IdMappings {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
+    /// Whether this group is the only one.
+    pub fn gids_are_only(&self, gid: u32) -> bool {
+        is_only(&self.gids, gid)
+    }
+
+    /// An ordinary user writes a map of his own id himself; all else takes a program with root's rights.
+    pub fn can_be_written_by(&self, caller: &Caller) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for (field, list, own) in
+            [("linux.uidMappings", &self.uids, caller.uid), ("linux.gidMappings", &self.gids, caller.gid)]
+        {
+            if !list.is_empty() && !is_only(list, own) && caller.programs.is_none() {
+                let rule =
+                    "to map others' ids newuidmap(1) and newgidmap(1) are needed, and they are in none of";
+                problems.add(field, format!("{rule} {}", DIRECTORIES.join(", ")));
+            }
+        }
+        problems.or(())
+    }
+
     /// Write the maps of the process, through a procfs in which its number is `pid`. A caller without privilege may only
     /// write the group map after `setgroups` has been denied, `user_namespaces(7)`.
-    pub fn write_for(&self, pid: i32, procfs: impl AsFd, privileged: bool) -> Result<(), Error> {
+    pub fn write_for(&self, pid: i32, procfs: impl AsFd, caller: Option<&Caller>) -> Result<(), Error> {
         let procfs = procfs.as_fd();
-        if !privileged {
-            file::write_value(procfs, format!("{pid}/setgroups"), "deny").at("linux.gidMappings")?;
+        let uids = ("linux.uidMappings", "uid_map", "newuidmap", &self.uids, caller.map(|caller| caller.uid));
+        let gids = ("linux.gidMappings", "gid_map", "newgidmap", &self.gids, caller.map(|caller| caller.gid));
+        for (field, name, program, list, own) in [uids, gids] {
+            let programs = caller.and_then(|caller| caller.programs.as_ref());
+            match (own, programs) {
+                (Some(own), Some(directory)) if !is_only(list, own) => {
+                    map_program::run(&directory.join(program), pid, list).at(field)?;
+                    continue;
+                }
+                (Some(_), _) if name == "gid_map" => {
+                    file::write_value(procfs, format!("{pid}/setgroups"), "deny").at(field)?;
+                }
+                _ => {}
+            }
+            file::write_value(procfs, format!("{pid}/{name}"), &lines(list)).at(field)?;
         }
-        file::write_value(procfs, format!("{pid}/uid_map"), &lines(&self.uids)).at("linux.uidMappings")?;
-        file::write_value(procfs, format!("{pid}/gid_map"), &lines(&self.gids)).at("linux.gidMappings")
+        Ok(())
     }
+}
+
+fn is_only(list: &[IdMapping], id: u32) -> bool {
+    matches!(list, [IdMapping { host, size: 1, .. }] if *host == id)
 }
 
 /// The mappings as they are listed.

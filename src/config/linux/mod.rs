@@ -6,6 +6,7 @@ pub mod covered_paths;
 pub mod devices;
 pub mod id_mappings;
 pub mod intel_rdt;
+pub mod map_program;
 pub mod memory_policy;
 pub mod mount_label;
 pub mod namespaces;

@@ -240,6 +240,8 @@ pub(crate) fn plain_host() -> crate::host::Host {
     crate::host::Host {
         euid: 0,
         in_user_namespace: false,
+        setgroups_denied: false,
+        caller: None,
         rootless: false,
         kernel: (6, 12),
         bounding: (1 << 41) - 1,

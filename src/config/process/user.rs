@@ -111,7 +111,11 @@ impl User {
     pub fn apply(&self) -> Result<(), Error> {
         if let Some(groups) = &self.groups {
             let numbers: Vec<u32> = groups.iter().map(|id| id.number()).collect();
-            sys::credentials::set_groups(&numbers).at("process.user.additionalGids")?;
+            match sys::credentials::set_groups(&numbers) {
+                // A user namespace that is joined may deny it to everybody: what is so already is well.
+                Err(error) if error.errno == sys::Errno::EPERM && numbers.is_empty() => {}
+                done => done.at("process.user.additionalGids")?,
+            }
         }
         sys::credentials::set_group(self.gid()).at("process.user.gid")?;
         sys::credentials::set_user(self.uid()).at("process.user.uid")?;
