@@ -3,14 +3,16 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::cgroup::Cgroup;
 use crate::cgroup::sub_cgroups::SubCgroups;
-use crate::cgroup::{Cgroup, Entrance};
 use crate::config::exec::{Account, ExecPlan};
 use crate::container::Container;
 use crate::container::state::Init;
 use crate::container::status::{Operation, Status};
 use crate::create::join::{self, Birthright, Target, procfs};
-use crate::create::parent::{Child, child_main, clone_into, explain, forward_listener, send_pidfd};
+use crate::create::parent::{
+    CPUS_OF_A_BIRTH, Child, child_main, clone_into, explain, forward_listener, send_pidfd,
+};
 use crate::create::protocol::{self, Done, ParentEnd, Request};
 use crate::create::{self};
 use crate::error::{At, Error};
@@ -57,13 +59,14 @@ pub fn exec(order: &Order) -> Result<Executed, Error> {
     };
     plan.process.exec_cpu_affinity.apply_initial()?;
     let id = container.id.as_str();
-    let birthright = Birthright { plan, host, request, id, procfs, target, entrance, filter };
     let beside = || match sub_cgroups {
         // It was asked for by name.
         Some(_) => Err(Error::message("--cgroup: the kernel takes no process into it (EBUSY)")),
         None => cgroup.entrance_beside(init.pid),
     };
-    let (mut process, end) = bear(birthright, beside)?;
+    let birthright =
+        Birthright { plan, host, request, id, procfs, target, entrance, beside: &beside, filter };
+    let (mut process, end) = bear(birthright)?;
     container.state.intel_rdt.as_ref().map_or(Ok(()), |group| group.take(process.pid))?;
     let mut terminal = None;
     match serve(order, &mut process, &end, &mut terminal) {
@@ -98,16 +101,15 @@ pub fn resolve(
     Ok((uid, gid))
 }
 
-/// Clone the process. In it, this does not return. Where the container has divided its cgroup, v2 takes no process into
-/// it: `beside` is the place where its init is.
-fn bear(
-    mut birthright: Birthright,
-    beside: impl FnOnce() -> Result<Entrance, Error>,
-) -> Result<(Child, ParentEnd), Error> {
+/// Clone the process. In it, this does not return.
+fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
     let (parent_end, child_end) = protocol::pair()?;
+    if birthright.host.kernel < CPUS_OF_A_BIRTH {
+        birthright.entrance.is_entered_by_self().at("linux.cgroupsPath")?;
+    }
     let mut born = clone_into(0, Some(&mut birthright.entrance));
     if let Err(sys::Error { errno: Errno::EBUSY | Errno::ENODEV, .. }) = &born {
-        birthright.entrance = beside()?;
+        birthright.entrance = (birthright.beside)()?;
         born = clone_into(0, Some(&mut birthright.entrance));
     }
     match born.at("linux.cgroupsPath")? {

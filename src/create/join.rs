@@ -126,6 +126,8 @@ pub struct Birthright<'a> {
     pub target: Target,
     /// The way into the cgroup.
     pub entrance: Entrance,
+    /// The way to where init is, if v2 takes no process into the cgroup any more: the container has divided it.
+    pub beside: &'a dyn Fn() -> Result<Entrance, Error>,
     /// The compiled filter.
     pub filter: Option<Program>,
 }
@@ -133,12 +135,11 @@ pub struct Birthright<'a> {
 /// Be the process. Comes back only with an error, which is for the parent.
 pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infallible, Error> {
     let Some(end) = end else { return Err(Error::message("the process was born without an end")) };
-    let Birthright { plan, host, request, id, procfs, target, entrance, filter } = birthright;
+    let Birthright { plan, host, request, id, procfs, target, entrance, beside, filter } = birthright;
     let ExecPlan { seccomp: _, memory_policy, personality, process } = plan;
 
     intermediate::die_with_parent()?;
-    entrance.enter_self()?; // by a process with one thread: v1 takes it without waiting for a grace period
-    drop(entrance);
+    enter_cgroup(entrance, beside)?;
     let _only_for_ps = prctl::set_name("crust:[1:EXEC]");
     process.exec_cpu_affinity.apply_final()?;
     process.oom_score_adj.apply(&procfs)?; // below the caller's own needs a right of the first user namespace
@@ -181,6 +182,18 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     prctl::set_parent_death_signal(None).at("exec")?;
     end.say_ready()?;
     program::execute(&path, &process.args, &env)
+}
+
+/// By a process with one thread: v1 takes it without waiting for a grace period.
+fn enter_cgroup(entrance: Entrance, beside: &dyn Fn() -> Result<Entrance, Error>) -> Result<(), Error> {
+    match entrance.enter_self() {
+        Err(Error::Apply { source, .. }) if source.errno == Errno::EBUSY => {
+            let mut beside = beside()?;
+            beside.is_entered_by_self().at("linux.cgroupsPath")?;
+            beside.enter_self()
+        }
+        entered => entered,
+    }
 }
 
 /// Whatever the container's root is, if it has one: a namespace need not map it.

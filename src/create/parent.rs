@@ -145,15 +145,17 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     Ok(Created { init, terminal, state, net_devices })
 }
 
+/// Before this kernel, whoever is born in a cgroup has its parent's CPUs there, not the cgroup's.
+pub(super) const CPUS_OF_A_BIRTH: (u32, u32) = (6, 4);
+
 /// Clone the first child. In it, this does not return.
 fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
     let (parent_end, child_end) = protocol::pair()?;
     let namespaces = &birthright.plan.namespaces;
     let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel)).bits() as u32 as u64;
-    if birthright.host.kernel < (6, 4)
+    if birthright.host.kernel < CPUS_OF_A_BIRTH
         && let Some(entrance) = &mut birthright.entrance
     {
-        // Whoever is born in a cgroup has its parent's CPUs there, not the cgroup's (mended in Linux 6.4).
         entrance.is_entered_by_self().at("linux.cgroupsPath")?;
     }
     match clone_into(flags, birthright.entrance.as_mut()).at("linux.namespaces")? {

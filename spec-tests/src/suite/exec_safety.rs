@@ -165,6 +165,21 @@ fn cgroups() -> Vec<Case> {
             .runc("exec --cgroup PATH enters a sub-cgroup of the container")
             .needs(Need::CgroupV2("pids"))
             .run(move |t| sub(t, "sub")),
+        case("exec/cgroup-that-the-container-has-divided")
+            .runc("where the container has divided its cgroup, exec joins its init")
+            .needs(Need::CgroupV2("pids"))
+            .run(|t| {
+                t.running(&["stat:/"])?;
+                let (whole, init) = (t.cgroup("pids")?, t.pid()?);
+                let part = whole.join("part");
+                fs::create_dir(&part)?;
+                fs::write(part.join("cgroup.procs"), init.to_string())?;
+                fs::write(whole.join("cgroup.subtree_control"), "+pids")?;
+                let facts = facts(t, &[])?;
+                let path = facts["cgroup"].as_str().unwrap_or_default().trim().to_owned();
+                ensure!(path.ends_with("/part"), "cgroup: {path:?}");
+                Ok(())
+            }),
         case("exec/cgroup-missing").runc("exec --cgroup of what is not there is refused").run(|t| {
             t.running(&["stat:/"])?;
             let option = if t.host.is_unified() { "nowhere" } else { "pids:nowhere" };

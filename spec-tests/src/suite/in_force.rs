@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::case::{Case, case};
 use crate::host::Need;
 use crate::suite::events::{heard, listen};
+use crate::suite::exec;
 use crate::trial::{Trial, did, did_is, is, slowness, until};
 use crate::verdict::{Verdict, equal, failed, skipped};
 
@@ -164,7 +165,8 @@ fn number(text: &str, key: &str) -> u64 {
 
 fn affinity(t: &mut Trial) -> Verdict {
     for cpu in ["0", "1"] {
-        is(&t.set("/linux/resources/cpu/cpus", cpu).facts()?, "/cpus", cpu)?;
+        is(&t.set("/linux/resources/cpu/cpus", cpu).running(&["stat:/"])?, "/cpus", cpu)?;
+        is(&exec::facts(t, &[], &[])?, "/cpus", cpu)?;
         t.finish()?;
     }
     Ok(())
