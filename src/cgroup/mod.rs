@@ -12,7 +12,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
 
 use crate::config::linux::cgroups_path::{CgroupsPath, FIELD};
 use crate::config::linux::resources::pids::Pids;
@@ -27,6 +26,8 @@ use systemd::Holder;
 pub mod cgroupfs;
 mod controllers;
 mod dbus;
+mod delegate;
+mod delete;
 pub mod device_filter;
 pub mod device_list;
 mod device_rules;
@@ -46,12 +47,6 @@ mod writes;
 pub use out_of_memory::OutOfMemory;
 pub use processes::Entrance;
 pub use update::Before;
-
-/// How long a directory may be busy after its last process is gone.
-const BUSY: Duration = Duration::from_secs(5);
-
-/// The same for a `create` that failed: its caller waits.
-const BUSY_ON_FAILURE: Duration = Duration::from_secs(1);
 
 /// A container's cgroup. One that was just made removes itself on drop, unless it is [kept](Cgroup::keep).
 #[derive(Debug)]
@@ -153,13 +148,6 @@ impl Cgroup {
         }
     }
 
-    /// Remove it, with all sub-cgroups that the container has made, and what `create` has made above it as far as
-    /// nothing else is in it. What was there before stays. A failure in one tree does not keep the others.
-    pub fn delete(mut self) -> Result<(), Error> {
-        self.on_drop = OnDrop::Keep;
-        self.remove(BUSY)
-    }
-
     /// How many processes the kernel has killed for lack of memory, if it says so.
     pub fn out_of_memory_kills(&self) -> Option<u64> {
         let (directory, leaf) = self.with_controller("memory")?;
@@ -169,24 +157,6 @@ impl Cgroup {
         };
         let text = file::read_text(leaf, name).ok()?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-    }
-
-    /// Let somebody else divide the cgroup further: give them the directory of v2 and the files of it that the kernel
-    /// calls delegatable. Never on v1, where that would not be safe.
-    pub fn delegate(&self, uid: u32, gid: u32) -> Result<(), Error> {
-        let Some(leaf) = self.v2() else { return Ok(()) };
-        let listed = file::read_text(file::here(), "/sys/kernel/cgroup/delegate").unwrap_or_else(|_| {
-            // The spec's list for kernels before 4.15.
-            "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into()
-        });
-        file::chown(leaf, uid, gid).at(FIELD)?;
-        for name in listed.lines().filter(|name| !name.contains('/')) {
-            match file::open_path(leaf, name, file::OFlag::O_NOFOLLOW) {
-                Err(error) if error.errno == Errno::ENOENT => {}
-                file => file::chown(file.at(FIELD)?, uid, gid).at(FIELD)?,
-            }
-        }
-        Ok(())
     }
 
     fn make(&mut self, index: usize, limits: &[Write]) -> Result<(), Error> {
@@ -226,58 +196,6 @@ impl Cgroup {
         Ok(())
     }
 
-    fn remove(&self, limit: Duration) -> Result<(), Error> {
-        if let Some(unit) = self.layout.unit()
-            && let Err(error) = unit.stop()
-        {
-            crate::log::warn(&error.to_string());
-        }
-        let began = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        let mut busy: Vec<usize> = (0..self.places.len()).collect();
-        let mut failures = Vec::new();
-        loop {
-            let mut still = Vec::new();
-            for &index in &busy {
-                let directory = &self.layout.directories()[index];
-                match self.places[index].root.remove(&self.layout.levels(directory)) {
-                    Ok(()) => {}
-                    Err(error) if error.errno == Errno::EBUSY && began.elapsed() < limit => still.push(index),
-                    Err(error) => {
-                        let left = self.left(index);
-                        failures
-                            .push(format!("{}: {error}{left}", self.layout.host_path(directory).display()));
-                    }
-                }
-            }
-            if still.is_empty() {
-                break;
-            }
-            busy = still;
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(256));
-        }
-        match &failures[..] {
-            [] => Ok(()),
-            [first] => Err(Error::message(format!("cannot remove the cgroup {first}"))),
-            [first, more @ ..] => {
-                more.iter().for_each(|failure| crate::log::debug(failure));
-                let text = format!("cannot remove the cgroup {first}; and {} more", more.len());
-                Err(Error::message(text))
-            }
-        }
-    }
-
-    /// Who is in the way of removing a directory, for a person to look at.
-    fn left(&self, index: usize) -> String {
-        let levels = self.layout.levels(&self.layout.directories()[index]);
-        let leaf = self.places[index].root.open_beneath(levels.path());
-        match leaf.and_then(|leaf| processes::below(&leaf)) {
-            Ok(pids) if !pids.is_empty() => format!(": it has the processes {pids:?}"),
-            _ => String::new(),
-        }
-    }
-
     fn with_controller(&self, controller: &str) -> Option<(&Directory, &OwnedFd)> {
         let all = self.layout.directories().iter().zip(&self.places);
         let mut found = all.filter(|(directory, _)| directory.has(controller));
@@ -292,17 +210,6 @@ impl Cgroup {
         let all = self.layout.directories().iter().zip(&self.places);
         all.filter(move |(directory, _)| directory.version == version)
             .filter_map(|(_, place)| place.leaf.as_ref())
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        self.holder = None;
-        if self.on_drop == OnDrop::Remove
-            && let Err(error) = self.remove(BUSY_ON_FAILURE)
-        {
-            crate::log::warn(&error.to_string());
-        }
     }
 }
 

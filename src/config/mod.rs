@@ -197,6 +197,19 @@ impl Plan {
 }
 
 impl Plan {
+    /// Who is to own the container's cgroup, as a uid of the host: the container process's user, if it sees nothing but its
+    /// own cgroup and that "is to be mounted read/write".
+    pub fn cgroup_owner(&self) -> Option<u32> {
+        let is_writable = |mount: &Mount| {
+            mount.what == mounts::What::Cgroup
+                && mount.destination == Path::new("/sys/fs/cgroup")
+                && mount.options.attributes.set & mount::RDONLY == 0
+        };
+        let is_its_own = self.namespaces.creates(Kind::Cgroup) && self.mounts.iter().any(is_writable);
+        let user = self.process.as_ref().filter(|_| is_its_own)?.user.uid();
+        self.id_mappings.uid_on_host(user, &self.namespaces)
+    }
+
     /// The same with a directory of the host at a place in the container, read-only, and a variable that tells of it.
     pub fn with_directory(mut self, source: PathBuf, destination: &str, variable: &str) -> Self {
         let attributes =

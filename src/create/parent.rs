@@ -104,6 +104,9 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     };
 
     let mut cgroup = survey.create(&plan.cgroups_path, &plan.resources)?;
+    if let Some(uid) = plan.cgroup_owner().filter(|uid| host.euid == 0 && *uid != 0) {
+        cgroup.delegate(uid)?;
+    }
     let entrance = cgroup.entrance()?;
     let group = group.map(|(plan, survey)| survey.create(plan)).transpose()?;
     let birthright = Birthright {

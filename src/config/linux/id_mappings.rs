@@ -82,6 +82,11 @@ impl IdMappings {
         &self.gids
     }
 
+    /// The host's uid of a uid of the container; `None` if that is not known, as in a user namespace that is joined.
+    pub fn uid_on_host(&self, uid: u32, namespaces: &Namespaces) -> Option<u32> {
+        if namespaces.is_own(Kind::User) { host_id(&self.uids, uid) } else { Some(uid) }
+    }
+
     /// Whether these ids exist in the container. Everything does where there are no mappings.
     pub fn maps(&self, uid: u32, gid: u32) -> (bool, bool) {
         let mapped = |list: &[IdMapping], id| list.is_empty() || host_id(list, id).is_some();
