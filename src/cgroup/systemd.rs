@@ -16,7 +16,7 @@ use crate::config::linux::scope::Scope;
 use crate::error::{At, Error};
 use crate::sys::clone::{self, Birth, Fork};
 use crate::sys::process::{self, Pid};
-use crate::sys::{file, prctl};
+use crate::sys::{credentials, file, prctl};
 
 /// A scope, and which systemd has it: what is written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,11 +245,9 @@ pub struct Holder {
 impl Holder {
     /// Let it be born.
     pub fn new() -> Result<Self, Error> {
+        let owner = Pid::from_raw(credentials::own_pid());
         match clone::clone(&Birth { flags: 0, cgroup: None }).at(FIELD)? {
-            Fork::Child => {
-                let _ends_with_us = prctl::set_parent_death_signal(Some(process::Signal::SIGKILL));
-                process::wait_for_signals()
-            }
+            Fork::Child => hold(owner),
             Fork::Parent(pid, _) => Ok(Self { pid }),
         }
     }
@@ -262,6 +260,15 @@ impl Holder {
         let path = path(":name=systemd:").or_else(|| path("0::")).unwrap_or_default();
         Ok(Path::new(path).strip_prefix("/").unwrap_or(Path::new("")).to_owned())
     }
+}
+
+/// Be there as long as the owner is, which may have ended before this process could ask for the signal.
+fn hold(owner: Pid) -> ! {
+    let ends_with_it = prctl::set_parent_death_signal(Some(process::Signal::SIGKILL));
+    if ends_with_it.is_err() || process::parent() != owner {
+        process::exit(1)
+    }
+    process::wait_for_signals()
 }
 
 impl Drop for Holder {
@@ -305,5 +312,11 @@ mod tests {
     fn a_holder_ends_with_its_owner() {
         let pid = Holder::new().unwrap().pid;
         assert!(process::kill(Pid::from_raw(pid), 0).is_err());
+    }
+
+    #[test]
+    fn a_holder_whose_owner_has_ended_before_it_ends_too() {
+        let pid = process::in_child(|| hold(Pid::from_raw(1)));
+        assert_eq!(process::wait(pid).unwrap().code(), 1);
     }
 }

@@ -198,6 +198,11 @@ pub fn pidfd_getfd(pidfd: impl AsFd, number: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
 }
 
+/// Whoever has this process for a child: its reaper, once the parent has ended.
+pub fn parent() -> Pid {
+    nix::unistd::getppid()
+}
+
 /// Do nothing until a signal ends this process.
 pub fn wait_for_signals() -> ! {
     loop {
