@@ -4,6 +4,7 @@ use crate::case::Case;
 use crate::host::Need;
 
 mod capabilities;
+mod cgroup_places;
 mod cgroups_path;
 mod cli;
 mod config_errors;
@@ -107,6 +108,7 @@ fn every() -> Vec<Case> {
         rootless::cases(),
         devices::cases(),
         cgroups_path::cases(),
+        cgroup_places::cases(),
         resources::cases(),
         limits::cases(),
         in_force::cases(),
