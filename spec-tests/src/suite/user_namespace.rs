@@ -1,12 +1,13 @@
 //! config-linux.md: user namespace mappings.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Child;
 
 use serde_json::{Value, json};
 
 use crate::case::{Case, case};
+use crate::host::Need;
 use crate::suite::namespaces::keeper;
 use crate::trial::{Trial, did, did_is, is};
 use crate::verdict::{Verdict, equal};
@@ -14,6 +15,9 @@ use crate::verdict::{Verdict, equal};
 const MAPPINGS: &str = "**`uidMappings`** (array of objects, OPTIONAL) describes the user namespace uid \
     mappings from the host to the container.";
 const SIZE: &str = "**`size`** *(uint32, REQUIRED)* - is the number of ids to be mapped.";
+const PODS: &str = "Kubernetes' pods with hostUsers: false";
+/// The first of a pod's ids on the host.
+const POD: u32 = 2 * 65536;
 const INVALID: &str = "Runtimes MUST generate an error when invalid or unsupported values are encountered.";
 
 fn mapped(t: &mut Trial, mappings: &Value) {
@@ -21,13 +25,17 @@ fn mapped(t: &mut Trial, mappings: &Value) {
     t.set("/linux/uidMappings", mappings.clone()).set("/linux/gidMappings", mappings.clone());
 }
 
-/// A process in a user namespace whose ids are the host's from 100000 on, and in the namespaces of these options of
-/// unshare(1), which belong to it.
+/// A process in a user namespace whose ids are the host's from 100000 on.
 pub fn mapped_keeper(t: &mut Trial, options: &[&str]) -> Verdict<Child> {
+    keeper_of(t, options, 100_000)
+}
+
+/// The same with any first id, and in the namespaces of these options of unshare(1), which belong to it.
+fn keeper_of(t: &mut Trial, options: &[&str], first: u32) -> Verdict<Child> {
     let options: Vec<&str> = ["--user"].iter().chain(options).copied().collect();
     let keeper = keeper(t, &options)?;
     for map in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{}/{map}", keeper.id()), "0 100000 65536")?;
+        fs::write(format!("/proc/{}/{map}", keeper.id()), format!("0 {first} 65536"))?;
     }
     Ok(keeper)
 }
@@ -50,7 +58,7 @@ fn squeezed(text: &Value) -> String {
 
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
-    [spec(), refused()].into_iter().flatten().collect()
+    [spec(), pods(), refused()].into_iter().flatten().collect()
 }
 
 fn spec() -> Vec<Case> {
@@ -142,6 +150,142 @@ fn spec() -> Vec<Case> {
                 let facts = t.facts_of(&["sethostname:other", "mount:/tmp"])?;
                 did_is(&facts, "sethostname:other", "ok")?;
                 did_is(&facts, "mount:/tmp", "ok")
+            }),
+    ]
+}
+
+/// What Kubernetes asks for a pod with `hostUsers: false`: 65536 ids from a multiple of 65536 on, as containerd and CRI-O
+/// write it.
+fn pod(t: &mut Trial) -> Verdict {
+    let ids = json!([{ "containerID": 0, "hostID": POD, "size": 65536 }]);
+    t.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
+    t.namespace("cgroup", None);
+    // The snapshot of an image is made with the pod's owners.
+    for directory in ["", "dev", "etc", "proc", "sys", "tmp"] {
+        chown(t.rootfs().join(directory), Some(POD), Some(POD))?;
+    }
+    let plain = |destination: &str, kind: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": kind, "options": options });
+    t.push("/mounts", plain("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    t.push("/mounts", plain("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]));
+    t.push("/mounts", plain("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]));
+    t.set("/linux/maskedPaths", json!(["/proc/kcore", "/proc/keys", "/sys/firmware"]));
+    t.set("/linux/readonlyPaths", json!(["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"]));
+    t.set("/process/oomScoreAdj", 1000);
+    Ok(())
+}
+
+/// A volume that the kubelet maps, in a directory that only the host's root can enter.
+fn volume(t: &mut Trial) -> Verdict {
+    let ids = json!([{ "containerID": 0, "hostID": POD, "size": 65536 }]);
+    let private = t.work.join("kubelet");
+    fs::create_dir_all(private.join("volume"))?;
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700))?;
+    fs::write(private.join("volume/file"), "")?;
+    chown(private.join("volume/file"), Some(1000), Some(1000))?;
+    let source = private.join("volume").display().to_string();
+    let mut mount = json!({
+        "destination": "/data", "type": "bind", "source": source, "options": ["rbind", "rprivate", "rw"],
+    });
+    mount["uidMappings"] = ids.clone();
+    mount["gidMappings"] = ids;
+    t.push("/mounts", mount);
+    let name = private.join("hosts").display().to_string();
+    fs::write(&name, "127.0.0.1 localhost\n")?;
+    t.bind(&name, "/etc/hosts", &["rbind", "rprivate", "ro"]);
+    Ok(())
+}
+
+fn pods() -> Vec<Case> {
+    let types = |facts: &Value, destination: &str, want: &[&str]| {
+        let mounts = facts["mounts"].as_array().cloned().unwrap_or_default();
+        let mount = mounts.into_iter().rfind(|mount| mount["destination"] == destination).unwrap_or_default();
+        let kind = mount["type"].as_str().unwrap_or_default();
+        ensure!(want.contains(&kind), "{destination} has the type {kind:?}, want {want:?}");
+        Ok(())
+    };
+    let seen = move |facts: &Value| {
+        is(facts, "/uid", json!([0, 0, 0]))?;
+        equal("uid_map", squeezed(did(facts, "read:/proc/self/uid_map")), format!("0 {POD} 65536"))?;
+        types(facts, "/sys", &["sysfs"])?;
+        types(facts, "/sys/fs/cgroup", &["cgroup2", "tmpfs"])?;
+        types(facts, "/dev/mqueue", &["mqueue"])?;
+        did_is(facts, "open:/dev/null:rw", "ok")?;
+        types(facts, "/proc/sys", &["proc"])
+    };
+    let attempts = ["read:/proc/self/uid_map", "open:/dev/null:rw"];
+    let volume_seen = |t: &Trial, facts: &Value| {
+        equal("owner inside", did(facts, "stat:/data/file")["uid"].as_u64(), Some(1000))?;
+        did_is(facts, "create:/data/new", "ok")?;
+        did_is(facts, "read:/etc/hosts", "127.0.0.1 localhost\n")?;
+        equal("owner outside", fs::metadata(t.work.join("kubelet/volume/new"))?.uid(), 0)
+    };
+    let in_volume = ["stat:/data/file", "create:/data/new", "read:/etc/hosts"];
+    vec![
+        case("user-namespace/pod-sandbox").runc(PODS).run(move |t| {
+            pod(t)?;
+            t.namespace("user", None).namespace("network", None);
+            seen(&t.facts_of(&attempts)?)
+        }),
+        case("user-namespace/pod-container")
+            .runc(PODS)
+            .needs_all(&[Need::SpecVersion(1), Need::Kernel(5, 12, "mount_setattr")])
+            .run(move |t| {
+                let keeper = keeper_of(t, &["--net", "--ipc", "--uts"], POD)?;
+                for (kind, file) in [("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
+                    t.namespace(kind, Some(&format!("/proc/{}/ns/{file}", keeper.id())));
+                }
+                t.remove("/hostname");
+                pod(t)?;
+                volume(t)?;
+                let all: Vec<&str> = attempts.iter().chain(&in_volume).copied().collect();
+                let facts = t.facts_of(&all);
+                end(keeper)?;
+                let facts = facts?;
+                seen(&facts)?;
+                volume_seen(t, &facts)
+            }),
+        case("user-namespace/pod-volume")
+            .runc(PODS)
+            .needs_all(&[Need::SpecVersion(1), Need::Kernel(5, 12, "mount_setattr")])
+            .run(move |t| {
+                pod(t)?;
+                t.namespace("user", None).namespace("network", None);
+                volume(t)?;
+                let facts = t.facts_of(&in_volume)?;
+                volume_seen(t, &facts)
+            }),
+        case("user-namespace/pod-exec").runc(PODS).needs(Need::Verb("exec")).run(|t| {
+            pod(t)?;
+            t.namespace("user", None).namespace("network", None).running(&[""])?;
+            let id = t.id.clone();
+            let answer = t.call(&["exec", "--user", "7:8", &id, crate::bundle::PROBE])?.succeeded()?;
+            let facts: Value = serde_json::from_str(&answer.stdout)?;
+            is(&facts, "/uid", json!([7, 7, 7]))?;
+            is(&facts, "/gid", json!([8, 8, 8]))
+        }),
+        case("user-namespace/source-that-root-cannot-reach")
+            .runc("sources of bind mounts are opened by the runtime, whatever the container's users may")
+            .run(|t| {
+                mapped(t, &large());
+                let private = t.work.join("private");
+                fs::create_dir_all(private.join("below"))?;
+                fs::write(private.join("below/file"), "there")?;
+                fs::set_permissions(&private, fs::Permissions::from_mode(0o700))?;
+                let source = private.join("below").display().to_string();
+                t.bind(&source, "/tmp", &["bind"]);
+                did_is(&t.facts_of(&["read:/tmp/file"])?, "read:/tmp/file", "there")
+            }),
+        case("user-namespace/host-devices-are-bound")
+            .runc("devices in a user namespace are the host's nodes, mounted")
+            .needs(Need::File("/dev/full"))
+            .run(|t| {
+                mapped(t, &large());
+                let full =
+                    json!({ "path": "/dev/full", "type": "c", "major": 1, "minor": 7, "fileMode": 0o666 });
+                t.push("/linux/devices", full);
+                let facts = t.facts_of(&["stat:/dev/full", "write:/dev/full"])?;
+                equal("type", did(&facts, "stat:/dev/full")["type"].as_str(), Some("char"))?;
+                did_is(&facts, "write:/dev/full", "ENOSPC")
             }),
     ]
 }
