@@ -37,12 +37,17 @@ pub struct Host {
     pub hierarchy: Hierarchy,
     /// Who is asked for new ones.
     pub driver: Driver,
+    /// The annotations that the administrator allows, of those that need it. Read where a config has one of them.
+    pub allowed_annotations: Vec<String>,
 }
 
 impl Host {
     /// Read the facts. Changes nothing.
     pub fn read(rootless: Rootless) -> Result<Self, Error> {
         let exists = |path: &str| file::open_path(file::here(), path, OFlag::empty()).is_ok();
+        // Inside of a container there is often no securityfs.
+        let says_yes =
+            |path: &str| file::read_text(file::here(), path).is_ok_and(|text| text.starts_with('Y'));
         let here = "host";
         let euid = credentials::effective_user();
         let in_user_namespace = proc::in_user_namespace().at(here)?;
@@ -63,6 +68,12 @@ impl Host {
             selinux: exists("/sys/fs/selinux/enforce"),
             hierarchy: Hierarchy::read()?,
             driver: Driver::default(),
+            allowed_annotations: Vec::new(),
         })
+    }
+
+    /// Whether nothing that is done here takes a right of the machine's root.
+    pub fn has_only_a_users_rights(&self) -> bool {
+        self.euid != 0 || self.in_user_namespace
     }
 }

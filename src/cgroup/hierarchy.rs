@@ -271,6 +271,7 @@ pub(crate) mod examples {
             selinux: false,
             hierarchy,
             driver: super::Driver::default(),
+            allowed_annotations: vec![],
         }
     }
 

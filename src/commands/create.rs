@@ -7,7 +7,7 @@ use crate::cgroup::hierarchy::{Driver, Hierarchy};
 use crate::cli::{self, CgroupManager, Create, Global};
 use crate::commands::inherit::Inherited;
 use crate::commands::{print, runtime_root};
-use crate::config::{self, Plan};
+use crate::config::{self, Plan, annotations};
 use crate::container::destroy::run_poststop;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
@@ -88,6 +88,7 @@ pub fn create(
     if let (Some(caller), true) = (&host.caller, host.rootless) {
         bundle.complete(|spec| config::rootless::complete(spec, caller))?;
     }
+    annotations::ask_for_leave(bundle.spec.annotations(), &mut host)?;
     let found = std::mem::take(&mut bundle.problems);
     let plan = Plan::new(&bundle.spec, &bundle.path, found, &host)?;
     let warnings =

@@ -9,6 +9,7 @@ use crate::cli::{Exec, Global};
 use crate::commands::create::{check_console, write_pid_file};
 use crate::commands::inherit::Inherited;
 use crate::commands::runtime_root;
+use crate::config::annotations;
 use crate::config::exec::{Changes, ExecPlan, parse_group, parse_user};
 use crate::container::Container;
 use crate::container::status::{Operation, Status};
@@ -37,8 +38,8 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<Exit
         let (id, operation) = (container.id.clone(), Operation::Exec);
         return Err(Error::Status { id, operation, status });
     }
-    let host = Host::read(global.rootless)?;
-    let plan = plan(&container, command, &host)?;
+    let mut host = Host::read(global.rootless)?;
+    let plan = plan(&container, command, &mut host)?;
     let wants_terminal = plan.process.terminal.is_some();
     check_console(wants_terminal, command.detach, command.console_socket.is_some())?;
     // Before the clone, so that no signal is lost in between.
@@ -69,7 +70,7 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<Exit
 
 /// The process, in the container as it was created: "Any updates to config.json after this step MUST NOT affect the
 /// container."
-fn plan(container: &Container, command: &Exec, host: &Host) -> Result<ExecPlan, Error> {
+fn plan(container: &Container, command: &Exec, host: &mut Host) -> Result<ExecPlan, Error> {
     let Some(config) = container.dir.read("config.json")? else {
         return Err(Error::message(format!(
             "container {}: config.json is missing from its state",
@@ -77,6 +78,7 @@ fn plan(container: &Container, command: &Exec, host: &Host) -> Result<ExecPlan, 
         )));
     };
     let mut bundle = Bundle::pinned(container.state.bundle.clone(), config)?;
+    annotations::ask_for_leave(bundle.spec.annotations(), host)?;
     let found = std::mem::take(&mut bundle.problems);
     let (process, found) = match &command.process {
         Some(path) => {

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::commands::print;
+use crate::config::annotations;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::memory_policy;
 use crate::config::linux::namespaces::Kind as Namespace;
@@ -52,6 +53,7 @@ fn document() -> Value {
             },
             "netDevices": { "enabled": true },
         },
+        "potentiallyUnsafeConfigAnnotations": annotations::KNOWN.map(|(key, _)| key),
         "annotations": {
             "io.github.seccomp.libseccomp.version": seccomp::library_version(),
             // What engines look for before they offer it.
@@ -82,6 +84,7 @@ mod tests {
             selinux: true,
             hierarchy: Hierarchy::None,
             driver: Driver::default(),
+            allowed_annotations: vec![],
         }
     }
 
@@ -135,6 +138,15 @@ mod tests {
         for word in features["linux"]["namespaces"].as_array().unwrap() {
             let refusal = refusal("/linux/namespaces", json!([{ "type": "mount" }, { "type": word }]));
             assert!(!refusal.contains("unknown") && !refusal.contains("variant"), "{word}: {refusal}");
+        }
+        for mode in features["linux"]["memoryPolicy"]["modes"].as_array().unwrap() {
+            let none = ["MPOL_DEFAULT", "MPOL_LOCAL"].contains(&mode.as_str().unwrap());
+            let nodes = if none { "" } else { "0" };
+            assert_eq!(refusal("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes })), "", "{mode}");
+        }
+        for flag in features["linux"]["memoryPolicy"]["flags"].as_array().unwrap() {
+            let policy = json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": [flag] });
+            assert_eq!(refusal("/linux/memoryPolicy", policy), "", "{flag}");
         }
         for word in features["hooks"].as_array().unwrap() {
             let hooks = json!({ word.as_str().unwrap(): [{ "path": "relative" }] });

@@ -80,7 +80,8 @@ fn output(args: &[String]) -> Result<String, Error> {
     let (read, write) = pipe::pipe().at(name)?;
     pipe::set_blocking(&read).at(name)?;
     let (stdin, output) = (null.as_fd(), write.as_fd());
-    let program = Program { path: &path, args: &args, env: &env, cwd: None, stdin, output };
+    let program =
+        Program { path: &path, args: &args, env: &env, cwd: None, stdin, stdout: output, stderr: output };
     let pid = spawn::spawn(&program).at(name)?;
     drop(write);
     let said = file::read_all(&read, MOST_OUTPUT, name).at(name)?;

@@ -10,7 +10,7 @@ use crate::config::linux::personality::Personality;
 use crate::config::linux::seccomp::Seccomp;
 use crate::config::process::Process;
 use crate::config::process::capabilities::NAMES;
-use crate::config::{mapped, setgroups};
+use crate::config::{annotations, mapped, setgroups};
 use crate::error::Problems;
 use crate::host::Host;
 
@@ -45,13 +45,15 @@ impl ExecPlan {
             linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or_default(),
             &namespaces,
         ));
+        let meaning =
+            problems.keep(annotations::meaning(spec.annotations().as_ref(), host)).unwrap_or_default();
         let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = problems.keep(Seccomp::parse(seccomp, host));
         let memory_policy = linux.and_then(|linux| linux.memory_policy().as_ref());
         let memory_policy = problems.keep(MemoryPolicy::parse(memory_policy));
         let personality = linux.and_then(|linux| linux.personality().as_ref());
         let personality = problems.keep(Personality::parse(personality));
-        let setgroups = setgroups(&namespaces, id_mappings.as_ref(), host);
+        let setgroups = setgroups(&namespaces, id_mappings.as_ref(), host, meaning.groups);
         let process = problems.keep(Process::parse(process, &namespaces, setgroups, host));
         if let (Some(process), Some(mappings)) = (&process, &id_mappings) {
             problems.keep(mapped(process, mappings));

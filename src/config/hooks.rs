@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::running::{End, Running};
+use crate::config::annotations::HookOutput;
 use crate::error::{At, Error, Field, Problems, printable};
 use crate::sys::process::Exit;
 use crate::sys::spawn::{Program, spawn};
-use crate::sys::{self, Errno, pipe};
+use crate::sys::{self, Errno, file, pipe};
 
 /// When a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,9 @@ pub struct Hooks {
     /// `hooks.poststop`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
+    /// Where they write to; `startContainer` hooks are the container's, and write to us.
+    #[serde(skip_serializing_if = "HookOutput::is_ours")]
+    pub output: HookOutput,
 }
 
 impl Hooks {
@@ -143,21 +147,22 @@ impl Hooks {
     /// Run the hooks of one kind in their order, and stop at the first that fails. Each gets the state on its standard
     /// input; a hook without `env` gets the environment that this process has.
     pub fn run(&self, kind: Kind, state: &[u8], cwd: Option<&Path>) -> Result<(), Error> {
-        let surroundings = Surroundings { state, cwd, env: None };
+        let surroundings = Surroundings { state, cwd, env: None, output: &self.output };
         self.each(kind, &surroundings).collect()
     }
 
     /// Run the `startContainer` hooks, in init. They are programs of the container, so one without `env` gets that of
     /// the container process: the runtime's own may hold what the container must not see.
     pub fn run_in_container(&self, state: &[u8], env: &[String]) -> Result<(), Error> {
-        let surroundings = Surroundings { state, cwd: None, env: Some(env) };
+        let output = &HookOutput::default();
+        let surroundings = Surroundings { state, cwd: None, env: Some(env), output };
         self.each(Kind::StartContainer, &surroundings).collect()
     }
 
     /// Run every hook of one kind, even after one has failed, and tell of all failures: what the spec wants of
     /// `poststop`, whose failures are warnings.
     pub fn run_all(&self, kind: Kind, state: &[u8], cwd: Option<&Path>) -> Vec<Error> {
-        let surroundings = Surroundings { state, cwd, env: None };
+        let surroundings = Surroundings { state, cwd, env: None, output: &self.output };
         self.each(kind, &surroundings).filter_map(Result::err).collect()
     }
 
@@ -177,6 +182,7 @@ struct Surroundings<'a> {
     cwd: Option<&'a Path>,
     /// For a hook without `env`; `None` is the environment of this process.
     env: Option<&'a [String]>,
+    output: &'a HookOutput,
 }
 
 fn in_spec(spec: &oci_spec::runtime::Hooks, kind: Kind) -> &Option<Vec<oci_spec::runtime::Hook>> {
@@ -249,13 +255,17 @@ impl Hook {
         let cwd = surroundings.cwd.map(|cwd| c_string(cwd.as_os_str().as_bytes())).transpose()?;
         let stdin = pipe::readable(surroundings.state)?;
         let (output, theirs) = pipe::pipe()?;
+        let append_to = |path: &Option<PathBuf>| path.as_ref().map(|path| file::append_to(path)).transpose();
+        let (stdout, stderr) =
+            (append_to(&surroundings.output.stdout)?, append_to(&surroundings.output.stderr)?);
         let pid = spawn(&Program {
             path: &path,
             args: &args,
             env: &env,
             cwd: cwd.as_deref(),
             stdin: stdin.as_fd(),
-            output: theirs.as_fd(),
+            stdout: stdout.as_ref().unwrap_or(&theirs).as_fd(),
+            stderr: stderr.as_ref().unwrap_or(&theirs).as_fd(),
         })?;
         Ok(Running::new(pid, output))
     }

@@ -25,7 +25,7 @@ use crate::error::{Field, Problems};
 use crate::host::Host;
 use crate::host::caller::Caller;
 use crate::sys::mount::{self, Attributes, Reach};
-use annotations::Annotations;
+use annotations::{Annotations, Groups};
 use hooks::Hooks;
 use hostname::Names;
 use idmap::UserNamespace;
@@ -125,7 +125,9 @@ impl Plan {
         let users =
             UserNamespace { namespaces: &namespaces, mappings: &listed, is_privileged: host.euid == 0 };
         let mut mounts = problems.keep(mounts::parse(mounts, bundle, &users));
-        let label = linux.mount_label().as_deref();
+        let meaning =
+            problems.keep(annotations::meaning(spec.annotations().as_ref(), host)).unwrap_or_default();
+        let label = linux.mount_label().as_deref().map(|label| (meaning.mount_context, label));
         problems.keep(mount_label::apply_to(mounts.as_deref_mut().unwrap_or_default(), label, host));
         let devices = problems.keep(Devices::parse(linux.devices().as_deref().unwrap_or_default()));
         let masked = strings(linux.masked_paths());
@@ -151,9 +153,12 @@ impl Plan {
         let seccomp = problems.keep(Seccomp::parse(linux.seccomp().as_ref(), host));
         let memory_policy = problems.keep(MemoryPolicy::parse(linux.memory_policy().as_ref()));
         let personality = problems.keep(Personality::parse(linux.personality().as_ref()));
-        let hooks = problems.keep(Hooks::parse(spec.hooks().as_ref()));
+        let mut hooks = problems.keep(Hooks::parse(spec.hooks().as_ref()));
+        if let Some(hooks) = &mut hooks {
+            hooks.output = meaning.hook_output;
+        }
         let annotations = problems.keep(annotations::parse(spec.annotations().as_ref()));
-        let setgroups = setgroups(&namespaces, id_mappings.as_ref(), host);
+        let setgroups = setgroups(&namespaces, id_mappings.as_ref(), host, meaning.groups);
         let process =
             spec.process().as_ref().map(|process| Process::parse(process, &namespaces, setgroups, host));
         let process = process.map(|parsed| problems.keep(parsed));
@@ -261,11 +266,20 @@ fn oci_version(version: &str) -> Result<(), Problems> {
 
 /// Whoever maps his own group without privilege has to deny `setgroups(2)` first, `user_namespaces(7)`; `newgidmap(1)`
 /// leaves it to those who are lent more.
-fn setgroups(namespaces: &Namespaces, mappings: Option<&IdMappings>, host: &Host) -> Setgroups {
+fn setgroups(
+    namespaces: &Namespaces,
+    mappings: Option<&IdMappings>,
+    host: &Host,
+    groups: Groups,
+) -> Setgroups {
     let by_himself = |caller: &Caller| mappings.is_none_or(|mappings| mappings.gids_are_only(caller.gid));
     let maps_himself = namespaces.creates(Kind::User) && host.caller.as_ref().is_some_and(by_himself);
-    // What is denied in a user namespace is denied in those below it.
-    if maps_himself || host.setgroups_denied { Setgroups::Denied } else { Setgroups::Allowed }
+    match groups {
+        Groups::OfTheCaller => Setgroups::NotCalled,
+        // What is denied in a user namespace is denied in those below it.
+        Groups::OfTheConfig if maps_himself || host.setgroups_denied => Setgroups::Denied,
+        Groups::OfTheConfig => Setgroups::Allowed,
+    }
 }
 
 /// The container process can only be somebody who exists in its user namespace.

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use crate::config::Plan;
 use crate::config::linux::namespaces::{Fork, JoinedNamespaces, Kind};
+use crate::config::process::Process;
 use crate::create::intermediate;
 use crate::create::protocol::{ChildEnd, Request};
 use crate::error::{At, Error};
@@ -52,7 +53,7 @@ pub fn namespaces(
         end.ask(&Request::MapIds)?;
     }
     if namespaces.is_own(Kind::User) && plan.id_mappings.maps(0, 0) == (true, true) {
-        become_the_containers_root(host)?;
+        become_the_containers_root(host, plan.process.as_ref())?;
     }
     prctl::set_dumpable(prctl::Dumpable::No).at("init")?;
     intermediate::die_with_parent()?; // the change of user has cleared it
@@ -67,12 +68,14 @@ pub fn namespaces(
 }
 
 /// Be user and group 0 of the user namespace that we are in.
-pub fn become_the_containers_root(host: &Host) -> Result<(), Error> {
+pub fn become_the_containers_root(host: &Host, process: Option<&Process>) -> Result<(), Error> {
     let field = "linux.uidMappings";
-    match credentials::set_groups(&[]) {
-        // Whoever has mapped himself had to give up the right to it, and keeps his groups.
-        Err(error) if error.errno == Errno::EPERM && keeps_groups(host) => {}
-        done => done.at(field)?,
+    if !process.is_some_and(|process| process.user.keeps_groups()) {
+        match credentials::set_groups(&[]) {
+            // Whoever has mapped himself had to give up the right to it, and keeps his groups.
+            Err(error) if error.errno == Errno::EPERM && keeps_groups(host) => {}
+            done => done.at(field)?,
+        }
     }
     credentials::set_group(0).at(field)?;
     credentials::set_user(0).at(field)

@@ -149,7 +149,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     let (new_user, new_pid) = (target.differs(Kind::User), target.differs(Kind::Pid));
     target.join()?;
     if new_user {
-        become_the_containers_root(host)?;
+        become_the_containers_root(host, process)?;
     }
     prctl::set_dumpable(prctl::Dumpable::No).at("exec")?;
     intermediate::die_with_parent()?; // the change of user has cleared it
@@ -197,8 +197,8 @@ fn enter_cgroup(entrance: Entrance, beside: &dyn Fn() -> Result<Entrance, Error>
 }
 
 /// Whatever the container's root is, if it has one: a namespace need not map it.
-fn become_the_containers_root(host: &Host) -> Result<(), Error> {
-    match enter::become_the_containers_root(host) {
+fn become_the_containers_root(host: &Host, process: &Process) -> Result<(), Error> {
+    match enter::become_the_containers_root(host, Some(process)) {
         Err(Error::Apply { source, .. }) if source.errno == Errno::EINVAL => Ok(()),
         done => done,
     }

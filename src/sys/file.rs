@@ -35,6 +35,12 @@ pub fn open_path(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag) -> Result
     open(dir, path, flags | OFlag::O_PATH, Mode::empty())
 }
 
+/// A file that what is written goes to the end of; it is made, for its owner alone, if it is not there.
+pub fn append_to(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY;
+    open(here(), path, flags, Mode::from_bits_truncate(0o600))
+}
+
 /// All of a small file, from the start. `limit` bounds what is read, in bytes; more is `EFBIG`.
 pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -25,8 +25,10 @@ pub struct Program<'a> {
     pub cwd: Option<&'a CStr>,
     /// Descriptor 0.
     pub stdin: BorrowedFd<'a>,
-    /// Descriptors 1 and 2.
-    pub output: BorrowedFd<'a>,
+    /// Descriptor 1.
+    pub stdout: BorrowedFd<'a>,
+    /// Descriptor 2.
+    pub stderr: BorrowedFd<'a>,
 }
 
 /// Start the program as the leader of its own process group, with default signal dispositions, an empty signal mask
@@ -34,10 +36,8 @@ pub struct Program<'a> {
 pub fn spawn(program: &Program) -> Result<Pid> {
     let call = || format!("posix_spawn({:?})", program.path);
     // The copies below would overwrite one another where a caller has closed our own 0, 1 or 2.
-    let stdin = above_standard(program.stdin)?;
-    let output = above_standard(program.output)?;
-    let actions =
-        Actions::new(&stdin, &output, program.cwd).and_then(|actions| Ok((actions, Attributes::new()?)));
+    let standard = standard_of(program)?;
+    let actions = Actions::new(&standard, program.cwd).and_then(|actions| Ok((actions, Attributes::new()?)));
     let (actions, attributes) = named(actions, call)?;
     let args = pointers(program.args);
     let env = pointers(program.env);
@@ -56,18 +56,18 @@ pub fn spawn(program: &Program) -> Result<Pid> {
     };
     if result == libc::EPERM {
         // A filter of an outer container, perhaps: the C library takes that for clone3's own answer.
-        return by_fork(program, &stdin, &output);
+        return by_fork(program, &standard);
     }
     named(ok(result), call)?;
     Ok(Pid::from_raw(pid))
 }
 
 /// The same without `clone3(2)`.
-fn by_fork(program: &Program, stdin: &OwnedFd, output: &OwnedFd) -> Result<Pid> {
+fn by_fork(program: &Program, standard: &[OwnedFd; 3]) -> Result<Pid> {
     let (read, write) = pipe::pipe()?;
     match clone::clone(&Birth::default())? {
         Fork::Child => {
-            let error = become_program(program, stdin, output);
+            let error = become_program(program, standard);
             let errno = (error.errno as i32).to_ne_bytes();
             let _nobody_is_left_to_tell = pipe::write_some(&write, &errno, "pipe");
             process::exit(127)
@@ -88,12 +88,12 @@ fn by_fork(program: &Program, stdin: &OwnedFd, output: &OwnedFd) -> Result<Pid> 
     }
 }
 
-fn become_program(program: &Program, stdin: &OwnedFd, output: &OwnedFd) -> Error {
+fn become_program(program: &Program, standard: &[OwnedFd; 3]) -> Error {
     let prepare = || -> Result<()> {
         named(nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)), || "setpgid(0, 0)".into())?;
         signal::reset()?;
-        for (standard, file) in terminal::standard().into_iter().zip([stdin, output, output]) {
-            terminal::replace(standard, file)?;
+        for (place, file) in terminal::standard().into_iter().zip(standard) {
+            terminal::replace(place, file)?;
         }
         if let Some(cwd) = program.cwd {
             file::chdir_path(Path::new(OsStr::from_bytes(cwd.to_bytes())))?;
@@ -116,6 +116,10 @@ fn ok(number: i32) -> nix::Result<()> {
     if number == 0 { Ok(()) } else { Err(Errno::from_raw(number)) }
 }
 
+fn standard_of(program: &Program) -> Result<[OwnedFd; 3]> {
+    Ok([above_standard(program.stdin)?, above_standard(program.stdout)?, above_standard(program.stderr)?])
+}
+
 fn above_standard(fd: BorrowedFd) -> Result<OwnedFd> {
     let number = fd.as_raw_fd();
     // SAFETY: the arguments are a descriptor and a number.
@@ -128,13 +132,13 @@ fn above_standard(fd: BorrowedFd) -> Result<OwnedFd> {
 struct Actions(libc::posix_spawn_file_actions_t);
 
 impl Actions {
-    fn new(stdin: impl AsFd, output: impl AsFd, cwd: Option<&CStr>) -> nix::Result<Self> {
+    fn new(standard: &[OwnedFd; 3], cwd: Option<&CStr>) -> nix::Result<Self> {
         let mut actions = MaybeUninit::uninit();
         // SAFETY: initialised by this call before anything else sees it.
         ok(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
         // SAFETY: the call above has succeeded.
         let mut actions = Self(unsafe { actions.assume_init() });
-        for (from, to) in [(stdin.as_fd(), 0), (output.as_fd(), 1), (output.as_fd(), 2)] {
+        for (from, to) in standard.iter().zip(0..) {
             // SAFETY: the actions are initialised, the rest are numbers.
             ok(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut actions.0, from.as_raw_fd(), to) })?;
         }
@@ -193,6 +197,7 @@ impl Drop for Attributes {
 mod tests {
     use super::*;
     use crate::sys::process::Exit;
+    use std::os::fd::AsFd;
 
     #[test]
     fn both_ways_start_a_program() {
@@ -202,11 +207,16 @@ mod tests {
             let args = ["sh", "-c", "exit $(pwd | wc -c)"].map(|word| CString::new(word).unwrap());
             let env = [c"PATH=/usr/bin:/bin".to_owned()];
             let (stdin, output) = (null.as_fd(), null.as_fd());
-            let mut program =
-                Program { path: c"/bin/sh", args: &args, env: &env, cwd: Some(c"/usr"), stdin, output };
-            let forked = |program: &Program| {
-                by_fork(program, &above_standard(program.stdin)?, &above_standard(program.output)?)
+            let mut program = Program {
+                path: c"/bin/sh",
+                args: &args,
+                env: &env,
+                cwd: Some(c"/usr"),
+                stdin,
+                stdout: output,
+                stderr: output,
             };
+            let forked = |program: &Program| by_fork(program, &standard_of(program)?);
             for start in [spawn, forked] {
                 assert_eq!(process::wait(start(&program).unwrap()).unwrap(), Exit::Code(5));
             }

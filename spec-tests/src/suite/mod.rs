@@ -3,6 +3,7 @@
 use crate::case::Case;
 use crate::host::Need;
 
+mod annotations;
 mod capabilities;
 mod cgroup_places;
 mod cgroups_path;
@@ -93,6 +94,7 @@ fn every() -> Vec<Case> {
         ends::cases(),
         systemd::cases(),
         features::cases(),
+        annotations::cases(),
         root::cases(),
         mounts::cases(),
         mount_options::cases(),

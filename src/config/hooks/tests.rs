@@ -154,13 +154,16 @@ fn a_lot_of_output_is_quoted_by_its_end() {
 #[test]
 fn it_works_without_pidfds() {
     let hook = script("echo a; exec >/dev/null 2>&1; sleep 0.2; exit 4", None);
-    let mut running = hook.start(&Surroundings { state: b"{}", cwd: None, env: None }).unwrap();
+    let mut running = hook
+        .start(&Surroundings { state: b"{}", cwd: None, env: None, output: &HookOutput::default() })
+        .unwrap();
     running.forget_pidfd();
     assert!(matches!(running.until_end(Some(5)).unwrap(), End::Exited(Exit::Code(4))));
     assert_eq!(running.output(), "a");
 
-    let mut running =
-        script("sleep 5", None).start(&Surroundings { state: b"{}", cwd: None, env: None }).unwrap();
+    let mut running = script("sleep 5", None)
+        .start(&Surroundings { state: b"{}", cwd: None, env: None, output: &HookOutput::default() })
+        .unwrap();
     running.forget_pidfd();
     assert!(matches!(running.until_end(Some(1)).unwrap(), End::TimedOut));
 }
@@ -207,4 +210,17 @@ fn the_first_failure_ends_a_run_and_not_a_run_of_all() {
     let failures: Vec<String> =
         hooks.run_all(Kind::Poststop, b"{}", None).iter().map(ToString::to_string).collect();
     assert_eq!(failures, [first.as_str(), "hooks.poststop[2]: /bin/sh: exit status 2"]);
+}
+
+#[test]
+fn the_output_goes_where_the_annotation_says() {
+    let path = std::env::temp_dir().join(format!("crust-hook-output-{}", std::process::id()));
+    let output = HookOutput { stdout: Some(path.clone()), stderr: None };
+    let create_runtime = vec![script("echo out; echo err >&2; exit 3", None); 2];
+    let hooks = Hooks { create_runtime, output, ..Hooks::default() };
+    let error = hooks.run(Kind::CreateRuntime, b"{}", None).unwrap_err().to_string();
+    assert!(error.ends_with("exit status 3, output: err"), "{error}");
+    assert_eq!(hooks.run_all(Kind::CreateRuntime, b"{}", None).len(), 2);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "out\nout\nout\n");
+    std::fs::remove_file(path).unwrap();
 }

@@ -8,10 +8,10 @@ use crate::host::Host;
 /// File systems that carry no labels of their own, or get them from the policy.
 const UNLABELLED: [&str; 4] = ["proc", "sysfs", "mqueue", "devpts"];
 
-/// Add the label to the mounts that take one. Without SELinux nobody reads labels, so that leaving them out, with a
+/// Add the label, by a mount option of SELinux, to the mounts that take one. Without SELinux nobody reads labels, so that leaving them out, with a
 /// warning, gives nothing away; a label for the process is another matter.
-pub fn apply_to(mounts: &mut [Mount], label: Option<&str>, host: &Host) -> Result<(), Problems> {
-    let Some(label) = label.filter(|label| !label.is_empty()) else { return Ok(()) };
+pub fn apply_to(mounts: &mut [Mount], label: Option<(&str, &str)>, host: &Host) -> Result<(), Problems> {
+    let Some((option, label)) = label.filter(|(_, label)| !label.is_empty()) else { return Ok(()) };
     if label.contains(['"', '\n']) {
         return Err(Problems::one("linux.mountLabel", format!("{label:?} is not a label")));
     }
@@ -22,9 +22,9 @@ pub fn apply_to(mounts: &mut [Mount], label: Option<&str>, host: &Host) -> Resul
     for mount in mounts {
         if let What::Filesystem(kind, _) = &mount.what
             && !UNLABELLED.contains(&kind.as_str())
-            && !mount.options.parameters.iter().any(|parameter| parameter.starts_with("context="))
+            && !mount.options.parameters.iter().any(|parameter| parameter.starts_with(&format!("{option}=")))
         {
-            mount.options.parameters.push(format!("context={label}"));
+            mount.options.parameters.push(format!("{option}={label}"));
         }
     }
     Ok(())
@@ -50,16 +50,16 @@ mod tests {
     fn only_what_takes_a_label_gets_one() {
         let host = Host { selinux: true, ..plain_host() };
         let mut mounts = mounts();
-        apply_to(&mut mounts, Some("a:b:c:s0:c1,c2"), &host).unwrap();
+        apply_to(&mut mounts, Some(("context", "a:b:c:s0:c1,c2")), &host).unwrap();
         assert!(mounts[0].options.parameters.is_empty());
         assert_eq!(mounts[1].options.parameters, ["context=a:b:c:s0:c1,c2"]);
-        assert!(apply_to(&mut mounts, Some("a\"b"), &host).is_err());
+        assert!(apply_to(&mut mounts, Some(("context", "a\"b")), &host).is_err());
     }
 
     #[test]
     fn without_selinux_nothing_is_added() {
         let mut mounts = mounts();
-        apply_to(&mut mounts, Some("a:b:c:s0"), &plain_host()).unwrap();
+        apply_to(&mut mounts, Some(("context", "a:b:c:s0")), &plain_host()).unwrap();
         assert!(mounts[1].options.parameters.is_empty());
     }
 }

@@ -28,12 +28,13 @@ const PREFIX: &str = "org.systemd.property.";
 
 /// What an annotation may set: when the scope starts and ends, and how. Not what the container may use, which
 /// `linux.resources` says.
-const ALLOWED: [&str; 18] = [
+const ALLOWED: [&str; 19] = [
     "After",
     "Before",
     "BindsTo",
     "CollectMode",
     "Conflicts",
+    "DefaultDependencies",
     "Description",
     "JobRunningTimeoutUSec",
     "JobTimeoutUSec",

@@ -250,6 +250,7 @@ pub(crate) fn plain_host() -> crate::host::Host {
         selinux: false,
         hierarchy: crate::cgroup::hierarchy::Hierarchy::None,
         driver: crate::cgroup::hierarchy::Driver::default(),
+        allowed_annotations: vec![],
     }
 }
 

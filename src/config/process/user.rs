@@ -20,6 +20,8 @@ pub enum Setgroups {
     Allowed,
     /// The groups stay those of the caller, and the config may not ask for any.
     Denied,
+    /// The groups stay those of the caller, as an annotation has it; those of the config are passed over.
+    NotCalled,
 }
 
 /// A user or group id that names somebody.
@@ -94,6 +96,11 @@ impl User {
     /// The groups beside the first, in the container's user namespace.
     pub fn additional_gids(&self) -> impl Iterator<Item = u32> {
         self.groups.iter().flatten().map(|id| id.number())
+    }
+
+    /// Whether it keeps the groups of the caller.
+    pub fn keeps_groups(&self) -> bool {
+        self.groups.is_none()
     }
 
     /// Whether the change to this user would take the capabilities away (`capabilities(7)`), so that
