@@ -64,7 +64,8 @@ impl Host {
             kernel: proc::kernel_version().at(here)?,
             bounding: capability::bounding().at(here)?,
             last_capability: capability::last_capability().at(here)?,
-            apparmor: exists("/sys/kernel/security/apparmor"),
+            apparmor: exists("/sys/kernel/security/apparmor")
+                || says_yes("/sys/module/apparmor/parameters/enabled"),
             selinux: exists("/sys/fs/selinux/enforce"),
             hierarchy: Hierarchy::read()?,
             driver: Driver::default(),

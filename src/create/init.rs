@@ -127,7 +127,8 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
 
     enter::namespaces((plan, host, fork), &joined, &procfs, end)?;
     if !request.no_new_keyring {
-        enter::join_keyring(id)?;
+        let join = || enter::join_keyring(id);
+        process.as_ref().map_or_else(join, |process| process.selinux_label.label_keys(&procfs, join))?;
     }
     if !net_devices.is_empty() {
         end.ask(&Request::MoveNetDevices)?;

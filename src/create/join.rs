@@ -154,7 +154,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     prctl::set_dumpable(prctl::Dumpable::No).at("exec")?;
     intermediate::die_with_parent()?; // the change of user has cleared it
     if !request.no_new_keyring {
-        enter::join_keyring(id)?;
+        process.selinux_label.label_keys(&procfs, || enter::join_keyring(id))?;
     }
     memory_policy.apply()?;
     personality.apply()?;

@@ -4,6 +4,7 @@ use crate::case::Case;
 use crate::host::Need;
 
 mod annotations;
+mod apparmor;
 mod capabilities;
 mod cgroup_places;
 mod cgroups_path;
@@ -101,6 +102,7 @@ fn every() -> Vec<Case> {
         idmap::cases(),
         process::cases(),
         rlimits::cases(),
+        apparmor::cases(),
         capabilities::cases(),
         terminal::cases(),
         hooks::cases(),

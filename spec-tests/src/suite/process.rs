@@ -245,17 +245,6 @@ fn linux() -> Vec<Case> {
                 .map(drop)
             }),
     );
-    cases.push(
-        case("process/apparmor-unconfined")
-            .spec(
-                "**`apparmorProfile`** (string, OPTIONAL) specifies the name of the AppArmor profile \
-                 for the process.",
-            )
-            .needs(Need::File("/sys/kernel/security/apparmor"))
-            .run(|t| {
-                is(&t.set("/process/apparmorProfile", "unconfined").facts()?, "/apparmor", "unconfined")
-            }),
-    );
     cases.push(case("process/session-keyring").runc("the container has a session keyring of its own").run(
         |t| {
             let ring = t.facts()?["session_keyring"].as_str().unwrap_or_default().to_owned();

@@ -18,6 +18,8 @@ impl ApparmorProfile {
     pub fn parse(profile: Option<&str>, host: &Host) -> Result<Self, Problems> {
         match profile {
             None | Some("") => Ok(Self(None)),
+            // It is already.
+            Some("unconfined") if !host.apparmor => Ok(Self(None)),
             Some(name) if !host.apparmor => Err(Problems::one(
                 FIELD,
                 format!("{name:?} cannot be applied: AppArmor is not enabled on this host"),
@@ -35,10 +37,16 @@ impl ApparmorProfile {
             return Ok(());
         };
         let value = format!("exec {profile}");
+        let explain = |error: sys::Error| match error.errno {
+            sys::Errno::ENOENT => {
+                sys::Error::new(format!("{} (is the profile loaded?)", error.call), error.errno)
+            }
+            _ => error,
+        };
         // attr/apparmor is there since Linux 5.8; attr/exec belongs to whichever security module is the first.
         match sys::proc_self::write(procfs.as_fd(), "attr/apparmor/exec", &value) {
             Err(error) if error.errno == sys::Errno::ENOENT => {
-                sys::proc_self::write(procfs, "attr/exec", &value).at(FIELD)
+                sys::proc_self::write(procfs, "attr/exec", &value).map_err(explain).at(FIELD)
             }
             result => result.at(FIELD),
         }
@@ -58,7 +66,9 @@ mod tests {
             text,
             "process.apparmorProfile: \"web\" cannot be applied: AppArmor is not enabled on this host"
         );
-        assert_eq!(ApparmorProfile::parse(Some(""), &host), Ok(ApparmorProfile(None)));
+        for nothing in ["", "unconfined"] {
+            assert_eq!(ApparmorProfile::parse(Some(nothing), &host), Ok(ApparmorProfile(None)));
+        }
         host.apparmor = true;
         assert_eq!(ApparmorProfile::parse(Some("web"), &host), Ok(ApparmorProfile(Some("web".into()))));
         assert!(ApparmorProfile::parse(Some("web\nx"), &host).is_err());

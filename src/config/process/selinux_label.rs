@@ -29,6 +29,20 @@ impl SelinuxLabel {
         }
     }
 
+    /// Make keys, a session keyring that is, with the label: under the runtime's own, the process could not even search
+    /// it.
+    pub fn label_keys(
+        &self,
+        procfs: impl AsFd,
+        make: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(label) = &self.0 else { return make() };
+        sys::proc_self::write(procfs.as_fd(), "attr/keycreate", label).at(FIELD)?;
+        make()?;
+        // An empty line takes it back.
+        sys::proc_self::write(procfs, "attr/keycreate", "\n").at(FIELD)
+    }
+
     /// Ask the kernel to give the label at the next `execve(2)` of the caller.
     pub fn apply(&self, procfs: impl AsFd) -> Result<(), Error> {
         match &self.0 {
