@@ -20,8 +20,9 @@ pub fn run(program: &Path, pid: i32, list: &[IdMapping]) -> Result<()> {
     let null = file::open(file::here(), "/dev/null", OFlag::O_RDONLY, Mode::empty())?;
     let (said, output) = pipe::pipe()?;
     let (stdin, output) = (null.as_fd(), output.as_fd());
-    let program = Program { path: &path, args: &args, env: &[], cwd: None, stdin, stdout: output, stderr: output };
-    let started = spawn::spawn(&program)?;
+    let (stdout, stderr) = (output, output);
+    let order = Program { path: &path, args: &args, env: &[], cwd: None, stdin, stdout, stderr };
+    let started = spawn::spawn(&order)?;
     let exit = process::wait(started)?;
     if exit == Exit::Code(0) {
         return Ok(());
