@@ -61,7 +61,8 @@ fn failed(code: i32, what: String) -> Error {
 /// The text of an errno as callers look for it: with a small letter.
 fn text(errno: Errno) -> String {
     match errno {
-        Errno::EISDIR => "is a directory".into(),
+        // What execve(2) says of it comes first: Podman, and Docker before 23, know no other.
+        Errno::EISDIR => "permission denied: it is a directory".into(),
         Errno::ENOEXEC => "exec format error".into(),
         errno => {
             let text = errno.desc();

@@ -11,7 +11,7 @@ use crate::verdict::{Verdict, equal};
 
 /// The text that engines look for, and so the exit status that they show.
 const NOT_FOUND: &[&str] = &["executable file not found in $PATH", "no such file or directory"];
-const DENIED: &[&str] = &["permission denied", "is a directory", "Permission denied"];
+const DENIED: &[&str] = &["permission denied", "Permission denied"];
 
 /// Case, name, program, what is made first, and the texts of a refusal at create.
 type Row = (&'static str, &'static str, &'static str, fn(&Trial) -> Verdict, &'static [&'static str]);
