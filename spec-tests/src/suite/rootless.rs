@@ -87,6 +87,28 @@ fn lifecycle() -> Vec<Case> {
             let (answer, id) = (t.call(&["list", "--quiet"])?.succeeded()?, t.id.clone());
             equal("list", answer.stdout.trim(), id.as_str())
         }),
+        case("rootless/root-of-a-user-namespace")
+            .runc(
+                "root of a user namespace is a user: the state is in $XDG_RUNTIME_DIR (podman relies on it)",
+            )
+            .needs(Need::Program("unshare"))
+            .run(|t| {
+                ordinary(t).set("/linux/uidMappings/0/hostID", 0).set("/linux/gidMappings/0/hostID", 0);
+                t.probe(&["hang"]).write_config()?;
+                let session = t.work.join("session");
+                fs::create_dir(&session)?;
+                let mut command = Command::new("unshare");
+                command.args(["--user", "--map-root-user", "sh", "-c"]);
+                command.arg(
+                    "\"$0\" create --bundle \"$1\" \"$2\" >/dev/null || exit
+                     ls -d \"$XDG_RUNTIME_DIR\"/*/\"$2\"; \"$0\" delete --force \"$2\"",
+                );
+                command.arg(t.command(&[]).get_program()).arg(t.bundle()).arg(&t.id);
+                command.env("XDG_RUNTIME_DIR", &session).env_remove("USER");
+                let answer = t.execute(command)?.succeeded()?;
+                ensure!(answer.stdout.trim().ends_with(&t.id), "below $XDG_RUNTIME_DIR: {}", answer.stdout);
+                Ok(())
+            }),
         case("rootless/exec").runc(CONTRACT).needs(Need::Verb("exec")).run(|t| {
             ordinary(t).running(&[""])?;
             let id = t.id.clone();
