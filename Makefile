@@ -32,7 +32,7 @@ FUZZ_SECONDS ?= 60
 # What `crust --version` tells.
 export CRUST_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
-.PHONY: help deps build check unit spec-tests spec-tests-without test bench test-vm vm-shell conformance bats coverage deny fuzz bundles run install clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 
 help: ## tell what there is (this)
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 12
