@@ -78,6 +78,13 @@ test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old 
 	cargo build --release --locked --package spec-tests
 	$(VM_ROOT) vm/test $(VM_PROGRAM) $(TARGET)/release '$(VM)' $(CASES)
 
+test-clients: deps $(BUILT) ## containerd, CRI, Docker, Podman and Buildah with crust as their runtime, as root: [CASES=docker/exec] [RUNTIME=runc]
+	$(ROOT) clients/packages
+	$(ROOT) clients/run --runtime $(PROGRAM) $(CASES)
+
+test-clients-vm: deps $(BUILT) ## the same in a virtual machine, with systemd and newer clients: [VM=v2] [CASES=…] [RUNTIME=runc]
+	$(VM_ROOT) vm/clients $(VM_PROGRAM) '$(VM)' $(CASES)
+
 vm-shell: $(BUILT) ## a shell in a virtual machine, which has crust in its PATH: [VM=v2]
 	$(VM_ROOT) vm/run $(VM) $(TARGET)/release
 
