@@ -263,6 +263,7 @@ pub fn keeper(t: &mut Trial, options: &[&str]) -> Verdict<Child> {
         command.args(["--fork", "--kill-child"]);
     }
     let ready = t.work.join("keeper");
+    fs::remove_file(&ready).ok(); // of another one
     command.arg("sh").arg("-c").arg("echo ready > \"$0\"; exec sleep 60").arg(&ready);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
     t.kept.insert(child.id().cast_signed());

@@ -263,6 +263,21 @@ fn pods() -> Vec<Case> {
             is(&facts, "/uid", json!([7, 7, 7]))?;
             is(&facts, "/gid", json!([8, 8, 8]))
         }),
+        case("user-namespace/join-with-a-network-of-others")
+            .runc("namespaces that do not belong to the joined user namespace are joined as well")
+            .run(|t| {
+                let (users, network) = (mapped_keeper(t, &[])?, keeper(t, &["--net"])?);
+                let link = |keeper: &Child, file: &str| format!("/proc/{}/ns/{file}", keeper.id());
+                let want = fs::read_link(link(&network, "net"))?.display().to_string();
+                t.namespace("user", Some(&link(&users, "user")));
+                t.namespace("network", Some(&link(&network, "net")));
+                let facts = t.facts();
+                end(users)?;
+                end(network)?;
+                let facts = facts?;
+                is(&facts, "/uid", json!([0, 0, 0]))?;
+                is(&facts, "/namespaces/net", want)
+            }),
         case("user-namespace/source-that-root-cannot-reach")
             .runc("sources of bind mounts are opened by the runtime, whatever the container's users may")
             .run(|t| {

@@ -12,7 +12,8 @@ use crate::sys::namespace::{self, CloneFlags};
 use crate::sys::{self, Errno};
 
 /// The types of namespaces. In the order in which they are joined: the user namespace first, for it gives the right to
-/// join the others; the pid namespace last, so that nobody in it ever sees a process with a host's directory (R18).
+/// join those that belong to it; the pid namespace last, so that nobody in it ever sees a process with a host's directory
+/// (R18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// user and group ids, capabilities
@@ -242,11 +243,25 @@ pub struct JoinedNamespaces(Vec<(Kind, PathBuf, Field, OwnedFd)>);
 
 impl JoinedNamespaces {
     /// Join those of these types. Joining a pid namespace takes effect for the children only.
+    ///
+    /// A user namespace gives the right to those that belong to it, and takes the right to all others: these are joined
+    /// before it.
     pub fn join(&self, wanted: impl Fn(Kind) -> bool) -> Result<(), Error> {
-        for (kind, path, field, file) in &self.0 {
-            if wanted(*kind) {
-                namespace::join(file, kind.flag(), path).at(field.clone())?;
+        let changes_user = wanted(Kind::User) && self.get(Kind::User).is_some();
+        let mut later = Vec::new();
+        for joined in self.0.iter().filter(|(kind, ..)| wanted(*kind)) {
+            let (kind, path, field, file) = joined;
+            if changes_user && matches!(kind, Kind::User | Kind::Pid) {
+                later.push(joined);
+                continue;
             }
+            match namespace::join(file, kind.flag(), path) {
+                Err(sys::Error { errno: Errno::EPERM, .. }) if changes_user => later.push(joined),
+                done => done.at(field.clone())?,
+            }
+        }
+        for (kind, path, field, file) in later {
+            namespace::join(file, kind.flag(), path).at(field.clone())?;
         }
         Ok(())
     }
