@@ -12,6 +12,7 @@ use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::{Fork, JoinedNamespaces, Kind};
 use crate::config::linux::seccomp::Program;
+use crate::config::process::exec_cpu_affinity;
 use crate::container::start_gate::StartGate;
 use crate::container::state::document;
 use crate::container::status::Status;
@@ -118,6 +119,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     if let Some(entrance) = entrance {
         entrance.enter_self()?; // by a process with one thread: v1 takes it without waiting for a grace period
     }
+    exec_cpu_affinity::reset()?;
     let _only_for_ps = prctl::set_name(if fork == Fork::Once { "crust:[2:INIT]" } else { "crust:[1:INTER]" });
     if let Some(process) = process
         && !namespaces.creates(Kind::User)

@@ -245,6 +245,21 @@ fn linux() -> Vec<Case> {
                 .map(drop)
             }),
     );
+    cases.push(
+        case("process/cpus-are-not-the-callers")
+            .runc("a container is not held to the CPUs of whoever called the runtime")
+            .needs(Need::SpecVersion(3))
+            .needs(Need::File("/sys/devices/system/cpu/cpu1"))
+            .run(|t| {
+                let own = t.facts()?["cpus"].clone();
+                t.finish()?;
+                let mut first = nix::sched::CpuSet::new();
+                first.set(0)?;
+                nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &first)?;
+                is(&t.running::<&str>(&[])?, "/cpus", own.clone())?;
+                is(&super::exec::facts(t, &[], &[])?, "/cpus", own)
+            }),
+    );
     cases.push(case("process/session-keyring").runc("the container has a session keyring of its own").run(
         |t| {
             let ring = t.facts()?["session_keyring"].as_str().unwrap_or_default().to_owned();

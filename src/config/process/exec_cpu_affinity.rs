@@ -39,8 +39,19 @@ impl ExecCpuAffinity {
 
     /// For the process itself, "after the transition to container's cgroup".
     pub fn apply_final(&self) -> Result<(), Error> {
-        self.last.as_ref().map_or(Ok(()), |mask| scheduling::set_affinity(mask).at(format!("{FIELD}.final")))
+        match (&self.initial, &self.last) {
+            (_, Some(mask)) => scheduling::set_affinity(mask).at(format!("{FIELD}.final")),
+            // "If omitted or empty, runtime SHOULD NOT change process' CPU affinity".
+            (Some(_), None) => Ok(()),
+            (None, None) => reset(),
+        }
     }
+}
+
+/// For a process that has entered the container's cgroup: all CPUs that it has there. Since Linux 6.2 the runtime's own
+/// affinity would outlive the change, and containers would be held to the CPUs of the daemon that made them.
+pub fn reset() -> Result<(), Error> {
+    scheduling::set_affinity(&[u64::MAX; MOST_CPUS / 64]).at("linux.resources.cpu.cpus")
 }
 
 /// `0-3,7`; the same as nothing if it is empty.

@@ -34,8 +34,7 @@ impl Scheduler {
             Policy::SchedOther | Policy::SchedBatch if !(-20..=19).contains(&nice) => {
                 refuse("nice", format!("{nice} is not between -20 and 19"));
             }
-            Policy::SchedOther | Policy::SchedBatch => {}
-            _ if nice != 0 => refuse("nice", format!("has no meaning for {policy}")),
+            // Callers give one with any policy, and the kernel passes over it.
             _ => {}
         }
         match policy {
@@ -82,6 +81,10 @@ impl Scheduler {
                 // Kernels with CONFIG_RT_GROUP_SCHED.
                 (Errno::EPERM, 1 | 2) => {
                     let hint = "does its cgroup have linux.resources.cpu.realtimeRuntime?";
+                    sys::Error::new(format!("{} ({hint})", error.call), error.errno)
+                }
+                (Errno::EPERM, 6) => {
+                    let hint = "SCHED_DEADLINE takes all CPUs: does linux.resources.cpu.cpus leave some out?";
                     sys::Error::new(format!("{} ({hint})", error.call), error.errno)
                 }
                 _ => error,
@@ -143,7 +146,6 @@ mod tests {
     fn what_belongs_to_another_policy_is_refused() {
         for (json, field) in [
             (json!({"policy": "SCHED_OTHER", "nice": 20}), "scheduler.nice"),
-            (json!({"policy": "SCHED_FIFO", "priority": 1, "nice": 1}), "scheduler.nice"),
             (json!({"policy": "SCHED_OTHER", "priority": 1}), "scheduler.priority"),
             (json!({"policy": "SCHED_RR"}), "scheduler.priority"),
             (json!({"policy": "SCHED_FIFO", "priority": -1}), "scheduler.priority"),
