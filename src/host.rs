@@ -27,6 +27,8 @@ pub struct Host {
     pub kernel: (u32, u32),
     /// The capabilities that can be granted: our bounding set, as a bit mask.
     pub bounding: u64,
+    /// The signals that we ignore, since our caller does or we ourselves: bit 0 is signal 1.
+    pub ignored_signals: u64,
     /// The number of the last capability that the kernel has.
     pub last_capability: u8,
     /// AppArmor is enabled.
@@ -50,6 +52,7 @@ impl Host {
             |path: &str| file::read_text(file::here(), path).is_ok_and(|text| text.starts_with('Y'));
         let here = "host";
         let euid = credentials::effective_user();
+        let status = proc::own_status().at(here)?;
         let in_user_namespace = proc::in_user_namespace().at(here)?;
         Ok(Self {
             euid,
@@ -62,7 +65,8 @@ impl Host {
                 Rootless::False => false,
             },
             kernel: proc::kernel_version().at(here)?,
-            bounding: capability::bounding().at(here)?,
+            bounding: status.bounding,
+            ignored_signals: status.ignored_signals,
             last_capability: capability::last_capability().at(here)?,
             apparmor: exists("/sys/kernel/security/apparmor")
                 || says_yes("/sys/module/apparmor/parameters/enabled"),

@@ -22,11 +22,17 @@ const NAME: &str = "crust";
 /// Where a copy without a name may lie: the first that is writable, and not mounted `noexec`.
 const PLACES: [&str; 3] = ["/run", "/dev/shm", "/tmp"];
 
-/// Run on from a binary that cannot be written to. Comes back if this one cannot, which costs four system calls.
+/// Run on from a binary that cannot be written to. Comes back if this one cannot, which costs two system calls:
+/// [`sys::start`] has seen to it already, unless something was in the way.
 ///
-/// Nothing may be open yet that is not the caller's, and nothing done: `main` begins again.
-pub fn protect() -> Result<(), Error> {
+/// Nothing may be open yet that is not the caller's, and nothing done: `main` begins again with these arguments.
+pub fn protect(argv: &[OsString]) -> Result<(), Error> {
     let field = "protecting our own binary";
+    let on_readonly_mount = file::mount_flags(EXE).at(field)?.contains(file::FsFlags::ST_RDONLY);
+    if on_readonly_mount {
+        let _only_for_ps = prctl::set_name(NAME);
+        return Ok(());
+    }
     let own = file::open(file::here(), EXE, OFlag::O_RDONLY, file::Mode::empty()).at(field)?;
     if is_protected(&own).at(field)? {
         let _only_for_ps = prctl::set_name(NAME);
@@ -36,15 +42,15 @@ pub fn protect() -> Result<(), Error> {
     if let Ok(clone) = readonly_clone()
         && is_on_readonly_mount(&clone).at(field)?
     {
-        let _a_policy_may_forbid_what_has_no_path = execute(&clone);
+        let _a_policy_may_forbid_what_has_no_path = execute(&clone, argv);
     }
     // Before Linux 5.12, without the right to mount, or deleted by an upgrade.
-    let memory = binary::sealed_copy(&own).map(|copy| execute(&copy));
+    let memory = binary::sealed_copy(&own).map(|copy| execute(&copy, argv));
     // Without memory files, or where they may not be executed (`vm.memfd_noexec`).
     // One that can be written to all the same would begin again for ever.
     for place in PLACES.iter().filter(|_| !binary::is_unnamed(&own)) {
         if let Ok(copy) = binary::unnamed_copy(&own, place) {
-            let _the_next_may_be_executed = execute(&copy);
+            let _the_next_may_be_executed = execute(&copy, argv);
         }
     }
     let places = PLACES.join(", ");
@@ -74,8 +80,8 @@ fn readonly_clone() -> sys::Result<OwnedFd> {
 }
 
 /// Comes back only with an error.
-fn execute(binary: &OwnedFd) -> sys::Error {
-    let args: Vec<CString> = std::env::args_os().filter_map(c_string).collect();
+fn execute(binary: &OwnedFd, argv: &[OsString]) -> sys::Error {
+    let args: Vec<CString> = argv.iter().cloned().filter_map(c_string).collect();
     let env: Vec<CString> = std::env::vars_os()
         .filter_map(|(name, value)| {
             let mut entry = name;

@@ -57,8 +57,8 @@ impl Root {
     /// Make one level, whose parent is there. `EEXIST` is no failure, and answered as such.
     pub fn make(&self, levels: &Levels, level: usize) -> Result<Made> {
         let path = levels.to(level);
-        let parent = self.resolve(path.parent().unwrap_or(Path::new("")), LOOK)?;
-        match file::mkdir(parent, path.file_name().unwrap_or_default(), 0o755) {
+        let parent = self.parent(&path)?;
+        match file::mkdir(parent.as_ref().unwrap_or(&self.0), path.file_name().unwrap_or_default(), 0o755) {
             Ok(()) => Ok(Made::Now),
             Err(error) if error.errno == Errno::EEXIST => Ok(Made::Before),
             Err(error) => Err(error),
@@ -76,21 +76,30 @@ impl Root {
         }
         for level in (levels.existing + 1..=levels.last()).rev() {
             let path = levels.to(level);
-            let parent = match self.resolve(path.parent().unwrap_or(Path::new("")), LOOK) {
+            let parent = match self.parent(&path) {
                 Err(error) if error.errno == Errno::ENOENT => continue,
                 parent => parent?,
             };
+            let parent = parent.as_ref().unwrap_or(&self.0);
             let name = path.file_name().unwrap_or_default();
-            match gone_is_fine(file::rmdir(&parent, name)) {
+            match gone_is_fine(file::rmdir(parent, name)) {
                 Err(error) if error.errno == Errno::EBUSY && level == levels.last() => {
-                    remove_children(open_child(&parent, name.as_ref(), LIST)?)?;
-                    gone_is_fine(file::rmdir(&parent, name))?;
+                    remove_children(open_child(parent, name.as_ref(), LIST)?)?;
+                    gone_is_fine(file::rmdir(parent, name))?;
                 }
                 Err(error) if error.errno == Errno::EBUSY => return Ok(()),
                 result => result?,
             }
         }
         Ok(())
+    }
+
+    /// The directory above a path; `None` is the root itself.
+    fn parent(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.resolve(parent, LOOK).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn resolve(&self, path: &Path, flags: OFlag) -> Result<OwnedFd> {

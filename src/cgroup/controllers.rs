@@ -23,21 +23,17 @@ pub fn make_v1(root: &Root, directory: &Directory, levels: &Levels) -> sys::Resu
         let mut parent = root.open_beneath(&levels.to(0))?;
         for level in 1..=levels.last() {
             let child = root.open_beneath(&levels.to(level))?;
+            let is_new = level > levels.existing;
             for name in ["cpuset.cpus", "cpuset.mems"] {
-                inherit(&parent, &child, name)?;
+                if is_new || file::read_text(&child, name)?.trim().is_empty() {
+                    let value = file::read_text(&parent, name)?;
+                    file::write_value(&child, name, value.trim())?;
+                }
             }
             parent = child;
         }
     }
     Ok(made)
-}
-
-fn inherit(parent: &OwnedFd, child: &OwnedFd, name: &str) -> sys::Result<()> {
-    if file::read_text(child, name)?.trim().is_empty() {
-        let value = file::read_text(parent, name)?;
-        file::write_value(child, name, value.trim())?;
-    }
-    Ok(())
 }
 
 /// Make the levels of the v2 directory, and let every level above the last give its controllers to the next: all that

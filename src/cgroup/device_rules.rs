@@ -22,8 +22,22 @@ impl Cgroup {
                 "{DEVICES}: the container has no cgroup that could enforce it"
             )));
         };
-        attach_filter(leaf, devices).at(DEVICES)
+        let filter = if self.v2_is_new() { attach_first_filter } else { attach_filter };
+        filter(leaf, devices).at(DEVICES)
     }
+}
+
+/// Attach a filter to a directory that was made just now, where none can be.
+fn attach_first_filter(leaf: &OwnedFd, devices: &DeviceRules) -> sys::Result<()> {
+    if device_filter::allows_everything(devices.rules()) {
+        return Ok(());
+    }
+    bpf::attach_device_filter(leaf, &load(devices)?, &bpf::Place::Beside)
+}
+
+fn load(devices: &DeviceRules) -> sys::Result<bpf::Program> {
+    let program: Vec<u64> = device_filter::compile(devices.rules()).into_iter().map(|i| i.encode()).collect();
+    bpf::load_device_filter(&program)
 }
 
 /// Attach a filter in the place of those that are there, and make sure that it is the one.
@@ -32,8 +46,7 @@ fn attach_filter(leaf: &OwnedFd, devices: &DeviceRules) -> sys::Result<()> {
     if old.is_empty() && device_filter::allows_everything(devices.rules()) {
         return Ok(());
     }
-    let program: Vec<u64> = device_filter::compile(devices.rules()).into_iter().map(|i| i.encode()).collect();
-    let program = bpf::load_device_filter(&program)?;
+    let program = load(devices)?;
     let old: Vec<bpf::Program> = old.into_iter().map(bpf::program_by_id).collect::<Result<_, _>>()?;
     let replaced = match &old[..] {
         [only] => bpf::attach_device_filter(leaf, &program, &bpf::Place::Of(only)).is_ok(),

@@ -267,6 +267,7 @@ pub(crate) mod examples {
             kernel: (6, 1),
             bounding: u64::MAX,
             last_capability: 40,
+            ignored_signals: 0,
             apparmor: false,
             selinux: false,
             hierarchy,

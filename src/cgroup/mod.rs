@@ -64,6 +64,8 @@ pub struct Cgroup {
 struct Place {
     root: Root,
     leaf: Option<OwnedFd>,
+    /// The directory was made by this.
+    is_new: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +77,7 @@ enum OnDrop {
 impl Survey {
     /// Make the directories, and put the limits and device rules in force. Before that, refuse a cgroup that is in use.
     pub fn create(self, path: &CgroupsPath, resources: &Resources) -> Result<Cgroup, Error> {
-        let places = self.roots.into_iter().map(|root| Place { root, leaf: None }).collect();
+        let places = self.roots.into_iter().map(|root| Place { root, leaf: None, is_new: false }).collect();
         let mut cgroup = Cgroup { layout: self.layout, places, on_drop: OnDrop::Remove, holder: None };
         let resources = match path {
             CgroupsPath::Scope(scope) => cgroup.start_scope(scope, resources)?,
@@ -107,9 +109,21 @@ impl Cgroup {
                 Err(error) if error.errno == Errno::ENOENT => None,
                 leaf => Some(leaf.at(FIELD)?),
             };
-            places.push(Place { root, leaf });
+            places.push(Place { root, leaf, is_new: false });
         }
         Ok(Self { layout, places, on_drop: OnDrop::Keep, holder: None })
+    }
+
+    /// The same some time after it was made: a directory may have been removed meanwhile, and be another's by now. What
+    /// it is below has not changed.
+    pub fn again(mut self) -> Result<Self, Error> {
+        for (directory, place) in self.layout.directories().iter().zip(&mut self.places) {
+            place.leaf = match place.root.open_beneath(self.layout.levels(directory).path()) {
+                Err(error) if error.errno == Errno::ENOENT => None,
+                leaf => Some(leaf.at(FIELD)?),
+            };
+        }
+        Ok(self)
     }
 
     /// Where it is.
@@ -192,7 +206,9 @@ impl Cgroup {
             }
             refuse_used(self.layout.directories()[index].version, &leaf, None)?;
         }
+        let is_new = made == Made::Now;
         self.places[index].leaf = Some(leaf);
+        self.places[index].is_new = is_new;
         Ok(())
     }
 
@@ -204,6 +220,12 @@ impl Cgroup {
 
     fn v2(&self) -> Option<&OwnedFd> {
         self.with_version(Version::V2).next()
+    }
+
+    fn v2_is_new(&self) -> bool {
+        let all = self.layout.directories().iter().zip(&self.places);
+        let mut v2 = all.filter(|(directory, _)| directory.version == Version::V2);
+        v2.all(|(_, place)| place.is_new)
     }
 
     fn with_version(&self, version: Version) -> impl Iterator<Item = &OwnedFd> {

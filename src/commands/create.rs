@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundle;
+use crate::cgroup::Cgroup;
 use crate::cgroup::hierarchy::{Driver, Hierarchy};
 use crate::cli::{self, CgroupManager, Create, Global};
 use crate::commands::inherit::Inherited;
@@ -159,9 +160,9 @@ pub fn write_pid_file(path: Option<&Path>, pid: i32) -> Result<(), Error> {
 
 /// The pid file could not be written: nobody will know of the container.
 pub fn undo(created: Created, dir: &Dir) {
-    let Created { init, state, .. } = created;
+    let Created { init, state, cgroup, .. } = created;
     drop(init);
-    match crate::cgroup::Cgroup::open(state.cgroup.clone()).and_then(crate::cgroup::Cgroup::delete) {
+    match cgroup.again().and_then(Cgroup::delete) {
         Ok(()) => {}
         Err(error) => log::warn(&error.to_string()),
     }

@@ -30,8 +30,7 @@ fn delete(id: ContainerId, dir: Dir, force: bool) -> Result<(), Error> {
     }
     let container = Container::load(id, dir)?;
     let status = container.allow(if force { Operation::ForceDelete } else { Operation::Delete })?;
-    if status != Status::Stopped || !container.state.own_pid_namespace || force {
-        destroy::kill(&container)?;
-    }
-    destroy::remove(&container)
+    let may_live = status != Status::Stopped || !container.state.own_pid_namespace || force;
+    let cgroup = if may_live { destroy::kill(&container)? } else { container.cgroup()? };
+    destroy::remove(&container, cgroup)
 }

@@ -1,14 +1,13 @@
 //! `exec` — run a further process in a container, attending to it or not.
 
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 
 use crate::bundle::{Bundle, ProcessFile};
 use crate::cgroup::sub_cgroups::SubCgroups;
 use crate::cli::{Exec, Global};
 use crate::commands::create::{check_console, write_pid_file};
 use crate::commands::inherit::Inherited;
-use crate::commands::runtime_root;
+use crate::commands::{SUCCESS, runtime_root};
 use crate::config::annotations;
 use crate::config::exec::{Changes, ExecPlan, parse_group, parse_user};
 use crate::container::Container;
@@ -27,7 +26,7 @@ use crate::terminal;
 pub const FAILED: u8 = 255;
 
 /// `exec`: the program's exit code, or 128 and the signal that killed it.
-pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<ExitCode, Error> {
+pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<u8, Error> {
     if command.process.is_none() && command.args.is_empty() {
         return Err(Error::message("exec args cannot be empty"));
     }
@@ -61,11 +60,11 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<Exit
     write_pid_file(command.pid_file.as_deref(), executed.process.pid)?;
     executed.process.let_go();
     log::write_warnings();
-    let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
+    let Some(signals) = signals else { return Ok(SUCCESS) };
     let pidfd = executed.process.pidfd.as_ref().map(AsFd::as_fd);
     let pid = Pid::from_raw(executed.process.pid);
     let exit = foreground::attend(pid, pidfd, &signals, executed.terminal.take())?;
-    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(FAILED)))
+    Ok(u8::try_from(exit.code()).unwrap_or(FAILED))
 }
 
 /// The process, in the container as it was created: "Any updates to config.json after this step MUST NOT affect the

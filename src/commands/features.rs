@@ -80,6 +80,7 @@ mod tests {
             kernel: (6, 12),
             bounding: u64::MAX,
             last_capability: 40,
+            ignored_signals: 0,
             apparmor: true,
             selinux: true,
             hierarchy: Hierarchy::None,

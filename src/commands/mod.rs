@@ -21,7 +21,6 @@ pub mod version;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
@@ -30,14 +29,21 @@ use crate::error::{At, Error};
 use crate::log;
 use crate::own_binary;
 use crate::sys::file::{self, Mode, OFlag};
-use crate::sys::signal;
+use crate::sys::{signal, terminal};
 
-/// Parse, do, and say what went wrong: once, as the last line.
-pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
-    let argv: Vec<OsString> = argv.collect();
+/// The exit code of a command that did what was asked.
+const SUCCESS: u8 = 0;
+/// The exit code of one that did not.
+const FAILURE: u8 = 1;
+
+/// Parse, do, and say what went wrong: once, as the last line. The exit code.
+pub fn main(argv: Vec<OsString>) -> u8 {
+    // What Rust's own start would do, which does much more.
+    terminal::open_standard();
+    signal::ignore_broken_pipes();
     // Before the command line is understood, so that this is not done twice. A word too many is no harm.
     let enters = |word: &OsString| ["create", "run", "exec"].iter().any(|verb| word == verb);
-    let protected = if argv.iter().any(enters) { own_binary::protect() } else { Ok(()) };
+    let protected = if argv.iter().any(enters) { own_binary::protect(&argv) } else { Ok(()) };
     let cli = match Cli::try_parse_from(normalize(argv.into_iter())) {
         Ok(cli) => cli,
         Err(usage) => return say_usage(&usage),
@@ -55,27 +61,27 @@ pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
                 _ => ("", 1),
             };
             log::error(&format!("{prefix}{error}"));
-            ExitCode::from(code)
+            code
         }
     }
 }
 
 /// Help is asked for and goes to standard output; a wrong usage goes to standard error.
-fn say_usage(usage: &clap::Error) -> ExitCode {
-    let printed = usage.print();
+fn say_usage(usage: &clap::Error) -> u8 {
+    let printed = usage.print().and_then(|()| std::io::stdout().flush());
     match usage.kind() {
-        clap::error::ErrorKind::DisplayHelp if printed.is_ok() => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+        clap::error::ErrorKind::DisplayHelp if printed.is_ok() => SUCCESS,
+        _ => FAILURE,
     }
 }
 
-fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<ExitCode, Error> {
+fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<u8, Error> {
     let global = &cli.global;
     if global.version {
-        return print(&version::text()).map(|()| ExitCode::SUCCESS);
+        return print(&version::text()).map(|()| SUCCESS);
     }
     let Some(command) = &cli.command else {
-        return print(&Cli::command().render_help().to_string()).map(|()| ExitCode::FAILURE);
+        return print(&Cli::command().render_help().to_string()).map(|()| FAILURE);
     };
     // A caller that ignores it would make every wait of ours fail.
     signal::wait_for_children().at("signals")?;
@@ -88,7 +94,7 @@ fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<ExitCode, Error> 
     };
     open_log(global)?;
     protected?;
-    let done = |result: Result<(), Error>| result.map(|()| ExitCode::SUCCESS);
+    let done = |result: Result<(), Error>| result.map(|()| SUCCESS);
     match command {
         Command::Create(create) => done(create::run(global, create, inherited)),
         Command::Start(start) => done(start::run(global, &start.id)),

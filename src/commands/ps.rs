@@ -5,13 +5,12 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
 use crate::cli::{Global, ListFormat, Ps};
-use crate::commands::{print, runtime_root};
+use crate::commands::{SUCCESS, print, runtime_root};
 use crate::container::Container;
 use crate::error::{At, Error};
 use crate::sys::file::{self, Mode, OFlag};
@@ -23,7 +22,7 @@ use crate::sys::spawn::{self, Program};
 const MOST_OUTPUT: usize = 64 << 20;
 
 /// `ps`: pids as JSON, or the rows of ps(1) that are the container's.
-pub fn run(global: &Global, command: &Ps) -> Result<ExitCode, Error> {
+pub fn run(global: &Global, command: &Ps) -> Result<u8, Error> {
     let (id, dir) = runtime_root::container(global, &command.id)?;
     let container = Container::load(id, dir)?;
     // Processes outside of our pid namespace are listed as 0.
@@ -32,13 +31,13 @@ pub fn run(global: &Global, command: &Ps) -> Result<ExitCode, Error> {
     let pids = if pids.is_empty() { without_a_cgroup(&container) } else { pids };
     if command.format == ListFormat::Json {
         print(&format!("{}\n", json!(pids)))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(SUCCESS);
     }
     let default = ["-ef".to_owned()];
     let args = if command.args.is_empty() { &default[..] } else { &command.args };
     let table = rows(&output(args)?, &pids)?;
     print(&table)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(SUCCESS)
 }
 
 /// `--cgroup-manager disabled`: nobody knows of the others.

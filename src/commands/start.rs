@@ -45,8 +45,8 @@ pub fn poststart(container: &Container) -> Result<(), Error> {
     let document = container.state.document(Status::Running, pid).to_string().into_bytes();
     let ran = container.state.hooks.run(Hook::Poststart, &document, Some(&container.state.bundle));
     if ran.is_err() {
-        destroy::kill(container)?;
-        destroy::remove(container)?;
+        let cgroup = destroy::kill(container)?;
+        destroy::remove(container, cgroup)?;
     }
     ran
 }

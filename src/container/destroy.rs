@@ -14,12 +14,12 @@ use crate::resctrl::Group;
 /// How long processes may take to die of `SIGKILL`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Kill init and everything in the cgroup, and wait until they are dead.
-pub fn kill(container: &Container) -> Result<(), Error> {
-    let cgroup = Cgroup::open(container.state.cgroup.clone())?;
+/// Kill init and everything in the cgroup, and wait until they are dead. Its control groups, as they were found.
+pub fn kill(container: &Container) -> Result<Cgroup, Error> {
+    let cgroup = container.cgroup()?;
     container.signal(libc::SIGKILL)?;
     if cgroup.is_anothers() {
-        return Ok(());
+        return Ok(cgroup);
     }
     if cgroup.is_frozen() {
         cgroup.let_die()?;
@@ -43,7 +43,7 @@ pub fn kill(container: &Container) -> Result<(), Error> {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    Ok(())
+    Ok(cgroup)
 }
 
 /// Zombies stay in the cgroup's list until they are reaped, which is for their parent to do.
@@ -68,8 +68,7 @@ fn wait_for_death(init: &Init, deadline: Instant) -> Result<(), Error> {
 
 /// Remove the cgroup and the state directory, and run the hooks of the end. The directory goes last, so that as long as
 /// something is left of the container, a command can find it.
-pub fn remove(container: &Container) -> Result<(), Error> {
-    let cgroup = Cgroup::open(container.state.cgroup.clone())?;
+pub fn remove(container: &Container, cgroup: Cgroup) -> Result<(), Error> {
     if cgroup.is_anothers() {
         crate::log::warn(&format!("container {}: its cgroup is another's by now, and stays", container.id));
     } else {

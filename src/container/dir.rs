@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::container::id::ContainerId;
@@ -14,22 +15,27 @@ use crate::sys::{self, Errno};
 #[derive(Debug)]
 pub struct RuntimeRoot {
     path: PathBuf,
-    dir: OwnedFd,
+    dir: Rc<OwnedFd>,
 }
 
 impl RuntimeRoot {
     /// Open it, making it if it is missing. It must be ours, and nobody else may write to it: who can, can make us
     /// signal and delete as he likes.
     pub fn open(path: &Path, euid: u32) -> Result<Self, Error> {
-        make_all(path)?;
-        Self::open_existing(path, euid)
+        match Self::find(path, euid)? {
+            Some(root) => Ok(root),
+            None => {
+                make_all(path)?;
+                Self::open_existing(path, euid)
+            }
+        }
     }
 
     /// Open it if it is there.
     pub fn find(path: &Path, euid: u32) -> Result<Option<Self>, Error> {
-        match file::lstat(file::here(), path) {
-            Err(sys::Error { errno: Errno::ENOENT, .. }) => Ok(None),
-            _ => Self::open_existing(path, euid).map(Some),
+        match Self::open_existing(path, euid) {
+            Err(Error::File { source: sys::Error { errno: Errno::ENOENT, .. }, .. }) => Ok(None),
+            opened => opened.map(Some),
         }
     }
 
@@ -45,7 +51,7 @@ impl RuntimeRoot {
                 path.display()
             )));
         }
-        Ok(Self { path: path.into(), dir })
+        Ok(Self { path: path.into(), dir: Rc::new(dir) })
     }
 
     /// Where it is.
@@ -80,7 +86,7 @@ fn make_all(path: &Path) -> Result<(), Error> {
 /// A container's state directory, open. While it is new it removes itself when dropped.
 #[derive(Debug)]
 pub struct Dir {
-    root: OwnedFd,
+    root: Rc<OwnedFd>,
     name: String,
     path: PathBuf,
     dir: OwnedFd,
@@ -118,8 +124,7 @@ impl Dir {
             }
             opened => opened.at_file(&path)?,
         };
-        let root = file::duplicate(&root.dir).at_file(&path)?;
-        Ok(Self { root, name: name.into(), path, dir, new: false })
+        Ok(Self { root: Rc::clone(&root.dir), name: name.into(), path, dir, new: false })
     }
 
     /// Where it is.
@@ -178,15 +183,31 @@ impl Dir {
         self.new = false;
     }
 
+    /// Whether somebody has removed it since it was opened.
+    pub fn is_gone(&self) -> bool {
+        file::stat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// Remove the directory and the files in it. What is gone already is well.
     pub fn remove(&self) -> Result<(), Error> {
+        for name in USUAL {
+            gone(file::unlink(&self.dir, Path::new(name))).at_file(self.path.join(name))?;
+        }
+        match gone(file::rmdir(&*self.root, &*self.name)) {
+            // There is more: it has to be looked at.
+            Err(error) if error.errno == Errno::ENOTEMPTY => {}
+            removed => return removed.at_file(&self.path),
+        }
         notify_socket::remove_directory(self).at_file(&self.path)?;
         for name in file::list(&self.dir).at_file(&self.path)? {
             gone(file::unlink(&self.dir, Path::new(&name))).at_file(self.path.join(&name))?;
         }
-        gone(file::rmdir(&self.root, &*self.name)).at_file(&self.path)
+        gone(file::rmdir(&*self.root, &*self.name)).at_file(&self.path)
     }
 }
+
+/// The files that every container has. The one without which it is no container goes last.
+const USUAL: [&str; 3] = ["init", "config.json", "state.json"];
 
 /// What is missing need not be removed.
 fn gone(removed: sys::Result<()>) -> sys::Result<()> {

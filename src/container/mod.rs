@@ -8,6 +8,7 @@ pub mod start_gate;
 pub mod state;
 pub mod status;
 
+use crate::cgroup::Cgroup;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
 use crate::container::state::{Init, State};
@@ -38,6 +39,11 @@ impl Container {
             Some(state) => Ok(Self { init: Init::load(&dir)?, id, dir, state }),
             None => Err(Error::NoContainer { id: id.to_string() }),
         }
+    }
+
+    /// Its control groups, as far as they are there.
+    pub fn cgroup(&self) -> Result<Cgroup, Error> {
+        Cgroup::open(self.state.cgroup.clone())
     }
 
     /// Ask the kernel what it is doing.

@@ -3,7 +3,6 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::cgroup::Cgroup;
 use crate::cgroup::sub_cgroups::SubCgroups;
 use crate::config::exec::{Account, ExecPlan};
 use crate::container::Container;
@@ -52,7 +51,7 @@ pub fn exec(order: &Order) -> Result<Executed, Error> {
     let init = init_of(container)?;
     let target = Target::of(init, &procfs)?;
     let filter = plan.seccomp.compile()?;
-    let cgroup = Cgroup::open(container.state.cgroup.clone())?;
+    let cgroup = container.cgroup()?;
     let entrance = match sub_cgroups {
         Some(sub_cgroups) => cgroup.entrance_to(sub_cgroups)?,
         None => cgroup.entrance()?,
@@ -115,7 +114,7 @@ fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
     match born.at("linux.cgroupsPath")? {
         Fork::Child => {
             drop(parent_end);
-            child_main(child_end, |end| join::join(birthright, end))
+            child_main(child_end, birthright.host.ignored_signals, |end| join::join(birthright, end))
         }
         Fork::Parent(pid, pidfd) => Ok((Child::new(pid, pidfd), parent_end)),
     }

@@ -204,7 +204,9 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
     }
     stdio::make_the_containers_own(process)?;
     let parent = parent_of(end)?;
-    parent.ask(&Request::LimitResources)?; // the parent may raise them above our own
+    if process.apply_limits().is_err() {
+        parent.ask(&Request::LimitResources)?; // it may raise them above our own, or says why not
+    }
     let (path, env) = identity::take(process, filter, &request.variables, parent)?;
 
     // Whatever becomes of the parent from here on, the state is written, and `delete` finds us.

@@ -177,7 +177,9 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
         None => credentials::new_session().at("exec")?,
     }
     stdio::make_the_containers_own(process)?;
-    end.ask(&Request::LimitResources)?; // the parent may raise them above our own
+    if process.apply_limits().is_err() {
+        end.ask(&Request::LimitResources)?; // the parent may raise them above our own, or says why not
+    }
     let (path, env) = identity::take(process, filter, &request.variables, end)?;
     prctl::set_parent_death_signal(None).at("exec")?;
     end.say_ready()?;

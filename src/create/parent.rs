@@ -39,7 +39,12 @@ pub struct Created {
     pub terminal: Option<OwnedFd>,
     /// What was written down.
     pub state: State,
-    net_devices: Option<MovedDevices>,
+    /// What was written down of its init.
+    pub identity: Option<Init>,
+    /// Its control groups.
+    pub cgroup: Cgroup,
+    /// The network devices that were moved into it.
+    pub net_devices: Option<MovedDevices>,
 }
 
 impl Created {
@@ -124,11 +129,18 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         gate,
     };
     let (mut init, end) = bear(birthright)?;
-    let mut service =
-        Service { order, dir, state: &state, terminal: None, net_devices: None, hooks_have_run: false };
+    let mut service = Service {
+        order,
+        dir,
+        state: &state,
+        terminal: None,
+        identity: None,
+        net_devices: None,
+        hooks_have_run: false,
+    };
     let served =
         service.serve(&mut init, &end).and_then(|()| ready(order, dir, &init)).and_then(|()| cgroup.settle());
-    let Service { terminal, net_devices, hooks_have_run, .. } = service;
+    let Service { terminal, identity, net_devices, hooks_have_run, .. } = service;
     if let Err(error) = served {
         let error = explain(error, &cgroup);
         drop(init);
@@ -145,7 +157,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
     if let Some(group) = group {
         group.keep();
     }
-    Ok(Created { init, terminal, state, net_devices })
+    Ok(Created { init, terminal, state, identity, cgroup, net_devices })
 }
 
 /// Before this kernel, whoever is born in a cgroup has its parent's CPUs there, not the cgroup's.
@@ -164,7 +176,7 @@ fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
     match clone_into(flags, birthright.entrance.as_mut()).at("linux.namespaces")? {
         Fork::Child => {
             drop(parent_end);
-            child_main(child_end, |end| init::init(birthright, end))
+            child_main(child_end, birthright.host.ignored_signals, |end| init::init(birthright, end))
         }
         Fork::Parent(pid, pidfd) => Ok((Child::new(pid, pidfd), parent_end)),
     }
@@ -190,11 +202,12 @@ pub(super) fn clone_into(flags: u64, entrance: Option<&mut Entrance>) -> sys::Re
 /// Be the child, and tell the parent what went wrong.
 pub(super) fn child_main(
     end: ChildEnd,
+    ignored_signals: u64,
     run: impl FnOnce(&mut Option<ChildEnd>) -> Result<Infallible, Error>,
 ) -> ! {
     let mut end = Some(end);
     let _the_parents = crate::log::take_warnings();
-    let Err(error) = signal::reset().at("init").and_then(|()| run(&mut end));
+    let Err(error) = signal::reset_ignored(ignored_signals).at("init").and_then(|()| run(&mut end));
     if let Some(end) = end {
         let _nobody_is_left_to_tell = end.tell(&Request::Failed(error.exit_code(), error.to_string()));
     }
@@ -207,6 +220,7 @@ struct Service<'a> {
     dir: &'a Dir,
     state: &'a State,
     terminal: Option<OwnedFd>,
+    identity: Option<Init>,
     net_devices: Option<MovedDevices>,
     hooks_have_run: bool,
 }
@@ -260,8 +274,10 @@ impl Service<'_> {
     }
 
     /// Init exists: what knows it by its pid gets to know it.
-    fn introduce(&self, init: &Child) -> Result<(), Error> {
-        init.identity()?.save(self.dir)?;
+    fn introduce(&mut self, init: &Child) -> Result<(), Error> {
+        let identity = init.identity()?;
+        identity.save(self.dir)?;
+        self.identity = Some(identity);
         self.state.intel_rdt.as_ref().map_or(Ok(()), |group| group.take(init.pid))
     }
 

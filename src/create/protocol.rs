@@ -119,8 +119,9 @@ impl AsFd for ChildEnd {
 impl ParentEnd {
     /// The next request; `None` when all children have closed their ends.
     pub fn receive(&self) -> Result<Option<Request>, Error> {
-        let mut bytes = Vec::new();
-        let (length, mut descriptors) = socket::receive(&self.0, &mut bytes).at(NAME)?;
+        // Of memory that is not written to nothing is taken.
+        let mut bytes = Vec::with_capacity(LONGEST_ERROR + 64);
+        let (length, mut descriptors) = socket::receive_within(&self.0, &mut bytes).at(NAME)?;
         if length == 0 {
             return Ok(None);
         }

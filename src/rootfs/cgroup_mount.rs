@@ -8,7 +8,7 @@ use crate::cgroup::layout::{Directory, Layout};
 use crate::config::linux::namespaces::{Kind, Namespaces};
 use crate::config::mounts::Mount;
 use crate::error::{At, Error};
-use crate::rootfs::attributes::change;
+use crate::rootfs::attributes::{change, through_procfs};
 use crate::rootfs::resolve::{Leaf, Tree};
 use crate::rootfs::stage::Stage;
 use crate::sys::file::{self, OFlag};
@@ -52,14 +52,17 @@ fn all(tree: &Tree, mount: &Mount, target: &OwnedFd, own: bool, layout: &Layout)
     for directory in layout.directories() {
         let name = name(directory);
         file::mkdir(&top, &name, 0o755)?;
-        let place = file::open_path(&top, &name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
-        let staged = match staged(stage, directory, own, layout) {
+        let shown = match (own, stage) {
+            (false, Stage::Detached) => {
+                bind(&top, &name, &layout.host_path(directory), mount.options.attributes)
+            }
+            _ => show(&top, &name, directory, (mount, own, layout), stage),
+        };
+        match shown {
             // The container's own directory may be missing where it could not be made: then there is nothing to show.
             Err(sys::Error { errno: Errno::ENOENT, .. }) => continue,
-            staged => staged?,
-        };
-        set(&staged, mount.options.attributes)?;
-        stage.attach(&staged, &place, Path::new(&name))?;
+            shown => shown?,
+        }
         for controller in directory
             .controllers
             .iter()
@@ -71,6 +74,28 @@ fn all(tree: &Tree, mount: &Mount, target: &OwnedFd, own: bool, layout: &Layout)
     let readonly = Attributes { set: mount.options.attributes.set & mount::RDONLY, clear: 0 };
     set(&top, readonly)?;
     propagate(&top, mount)
+}
+
+/// A directory of the host in its place, in two calls. Nobody else is in this mount namespace yet, so that the name leads
+/// to what we have just made.
+fn bind(top: &OwnedFd, name: &str, source: &Path, attributes: Attributes) -> sys::Result<()> {
+    let place = through_procfs(top).join(name);
+    mount::mount(source.to_str(), &place, None, MsFlags::MS_BIND, None)?;
+    if attributes.is_empty() { Ok(()) } else { mount::set_attributes_at(top, name, attributes) }
+}
+
+/// The same in the other ways that there are.
+fn show(
+    top: &OwnedFd,
+    name: &str,
+    directory: &Directory,
+    (mount, own, layout): (&Mount, bool, &Layout),
+    stage: &Stage,
+) -> sys::Result<()> {
+    let place = file::open_path(top, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
+    let staged = staged(stage, directory, own, layout)?;
+    set(&staged, mount.options.attributes)?;
+    stage.attach(&staged, &place, Path::new(name))
 }
 
 /// The name that the hierarchy's directory has on the host: `memory`, `cpu,cpuacct`, `systemd`.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::config::linux::covered_paths::CoveredPaths;
 use crate::error::{At, Error};
-use crate::rootfs::attributes::change;
+use crate::rootfs::attributes::{change, through_procfs};
 use crate::rootfs::resolve::Tree;
 use crate::sys::file::{self, OFlag, SFlag};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
@@ -22,33 +22,36 @@ pub fn mask(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
     for (field, path) in paths.iter() {
         let Some(target) = existing(tree, path).at(field.clone())? else { continue };
         let is_directory = file::kind(&file::stat(&target).at(field.clone())?) == SFlag::S_IFDIR;
-        let (shared, first): (_, fn(&Tree) -> sys::Result<OwnedFd>) =
-            if is_directory { (&mut empty, empty_directory) } else { (&mut null, null_device) };
-        let cover = match shared {
-            // An attached mount can be copied on every kernel, a detached one only since Linux 6.15.
-            Some(attached) => tree.stage().copy(attached, "", Reach::One),
-            None => first(tree),
+        let covered = match (is_directory, &mut empty, &mut null) {
+            (true, Some(attached), _) => bind(attached, &target),
+            (true, empty @ None, _) => mount_empty(&target).and_then(|()| {
+                *empty = Some(tree.open(path, OFlag::O_DIRECTORY)?);
+                Ok(())
+            }),
+            (false, _, Some(null)) => bind(null, &target),
+            (false, _, null @ None) => null_device(tree).and_then(|found| bind(null.insert(found), &target)),
         };
-        let cover = cover.at(field.clone())?;
-        tree.stage().attach(&cover, &target, path).at(field.clone())?;
-        if shared.is_none() {
-            *shared = Some(cover);
-        }
+        covered.at(field.clone())?;
     }
     Ok(())
 }
 
-fn empty_directory(tree: &Tree) -> sys::Result<OwnedFd> {
-    let attributes = mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC;
-    let parameters = [("nr_inodes", Some("2")), ("size", Some("4k")), ("mode", Some("755")), ("ro", None)];
-    tree.stage().new_filesystem("tmpfs", "tmpfs", &parameters, attributes)
+/// One mount on another place: a single call, by the names that procfs has for the two handles.
+fn bind(from: &OwnedFd, onto: &OwnedFd) -> sys::Result<()> {
+    let from = through_procfs(from);
+    mount::mount(from.to_str(), &through_procfs(onto), None, MsFlags::MS_BIND, None)
+}
+
+fn mount_empty(target: &OwnedFd) -> sys::Result<()> {
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let parameters = Some("nr_inodes=2,size=4k,mode=755");
+    mount::mount(Some("tmpfs"), &through_procfs(target), Some("tmpfs"), flags, parameters)
 }
 
 fn null_device(tree: &Tree) -> sys::Result<OwnedFd> {
     let path = Path::new("/dev/null");
     let own = tree.open(path, OFlag::O_NOFOLLOW).and_then(checked_null);
-    let null = own.or_else(|_| checked_null(file::open_path(file::here(), path, OFlag::O_NOFOLLOW)?))?;
-    tree.stage().copy(&null, "", Reach::One)
+    own.or_else(|_| checked_null(file::open_path(file::here(), path, OFlag::O_NOFOLLOW)?))
 }
 
 fn checked_null(file: OwnedFd) -> sys::Result<OwnedFd> {

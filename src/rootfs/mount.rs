@@ -9,7 +9,7 @@ use crate::error::{At, Error};
 use crate::rootfs::attributes::{
     FILESYSTEM_FLAGS, change, data, explain, in_force, in_old_words, through_procfs,
 };
-use crate::rootfs::resolve::{Leaf, Tree};
+use crate::rootfs::resolve::{Found, Leaf, Tree};
 use crate::rootfs::stage::Stage;
 use crate::rootfs::{copy_up, procfs};
 use crate::sys::file::{self, OFlag, SFlag};
@@ -134,25 +134,32 @@ fn filesystem(
 ) -> Result<(), Error> {
     let mode: String;
     let field = &mount.field;
-    // CVE-2019-19921, CVE-2025-54867: with a link there, procfs would be mounted elsewhere, and labels written to files
-    // that only look like procfs.
-    let was_there = tree.open(&mount.destination, OFlag::O_DIRECTORY).is_ok();
-    let target = match kind {
-        "proc" | "sysfs" => tree.make_without_links(&mount.destination).at(field.key("destination"))?,
-        _ => tree.make(&mount.destination, Leaf::Directory).at(field.key("destination"))?,
-    };
-    if kind != "proc" {
+    let (target, found) = match kind {
+        // CVE-2019-19921, CVE-2025-54867: with a link there, procfs would be mounted elsewhere, and labels written to
+        // files that only look like procfs.
+        "proc" | "sysfs" => tree.make_without_links(&mount.destination).map(|target| (target, Found::There)),
+        _ => tree.find_or_make(&mount.destination, Leaf::Directory),
+    }
+    .at(field.key("destination"))?;
+    // What was made just now is in no procfs, which lets nobody make directories.
+    if kind != "proc" && found == Found::There {
         refuse_procfs(&target, &mount.destination).at(field.key("destination"))?;
     }
     let mut parameters: Vec<(&str, Option<&str>)> =
         mount.options.parameters.iter().map(|p| split(p)).collect();
-    if kind == "tmpfs" && was_there && !parameters.iter().any(|(key, _)| *key == "mode") {
+    if kind == "tmpfs" && found == Found::There && !parameters.iter().any(|(key, _)| *key == "mode") {
         // The directory's own mode, as if nothing had been mounted there.
         mode = format!("{:o}", file::stat(&target).at(field.clone())?.st_mode & 0o7777);
         parameters.push(("mode", Some(&mode)));
     }
     if must_use_old_call(mount, &parameters) {
         return old_call(tree, mount, &target, (kind, source)).at(field.clone());
+    }
+    if made.is_none() && (pid_namespace.is_none() || kind != "proc") {
+        // Where this fails it is done step by step, in which the kernel says why.
+        if let Some(Ok(())) = at_once(mount, &target, (kind, source), &parameters, attributes(mount)) {
+            return Ok(());
+        }
     }
     parameters.extend(filesystem_flags(mount).map(|name| (name, None)));
     let made = match (made, pid_namespace) {
@@ -237,6 +244,35 @@ fn must_use_old_call(mount: &Mount, parameters: &[(&str, Option<&str>)]) -> bool
             .iter()
             .any(|(key, value)| key.len() > 255 || value.is_some_and(|value| value.len() > 255))
 }
+
+/// `mount(2)`, onto the descriptor: one call for what takes seven of the newer ones, where it can say all that is asked.
+fn at_once(
+    mount: &Mount,
+    target: &OwnedFd,
+    (kind, source): (&str, &str),
+    parameters: &[(&str, Option<&str>)],
+    attributes: u64,
+) -> Option<sys::Result<()>> {
+    let Options { copy_up, recursive, propagation, filesystem, .. } = &mount.options;
+    let text = |(key, value): &(&str, Option<&str>)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => (*key).to_owned(),
+    };
+    let data = parameters.iter().map(text).collect::<Vec<_>>().join(",");
+    let commas = data.matches(',').count();
+    let is_plain =
+        recursive.is_empty() && propagation.is_empty() && !copy_up && *filesystem == MsFlags::empty();
+    if !is_plain || commas + 1 > parameters.len().max(1) || data.len() >= LONGEST_DATA {
+        return None;
+    }
+    let attributes = Attributes { set: attributes, clear: mount.options.attributes.clear };
+    let flags = in_old_words(MsFlags::empty(), attributes);
+    let data = (!data.is_empty()).then_some(&*data);
+    Some(mount::mount(Some(source), &through_procfs(target), Some(kind), flags, data))
+}
+
+/// `mount(2)` reads no more than a page, in bytes.
+const LONGEST_DATA: usize = 4000;
 
 /// `mount(2)`, onto the descriptor.
 fn old_call(tree: &Tree, mount: &Mount, target: &OwnedFd, (kind, source): (&str, &str)) -> sys::Result<()> {

@@ -29,6 +29,15 @@ pub enum Leaf {
     File,
 }
 
+/// Whether something was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It was.
+    There,
+    /// It was made.
+    Made,
+}
+
 /// As many links as the kernel follows in one path, `path_resolution(7)`.
 const MOST_LINKS: u32 = 40;
 
@@ -79,14 +88,27 @@ impl Tree {
     /// A handle on what the path names. What is missing of it is made: directories on the way, the leaf at the end.
     /// Links on the way, dangling ones too, are followed inside the tree.
     pub fn make(&self, path: &Path, leaf: Leaf) -> sys::Result<OwnedFd> {
-        self.make_within(path, leaf, MOST_LINKS)
+        self.find_or_make(path, leaf).map(|(handle, _)| handle)
+    }
+
+    /// The same, and whether it was there.
+    pub fn find_or_make(&self, path: &Path, leaf: Leaf) -> sys::Result<(OwnedFd, Found)> {
+        match self.open(path, OFlag::empty()) {
+            Err(missing) if missing.errno == Errno::ENOENT => {
+                self.make_missing(path, leaf, MOST_LINKS, missing).map(|handle| (handle, Found::Made))
+            }
+            opened => opened.map(|handle| (handle, Found::There)),
+        }
     }
 
     fn make_within(&self, path: &Path, leaf: Leaf, links: u32) -> sys::Result<OwnedFd> {
-        let missing = match self.open(path, OFlag::empty()) {
-            Err(error) if error.errno == Errno::ENOENT => error,
-            opened => return opened,
-        };
+        match self.open(path, OFlag::empty()) {
+            Err(missing) if missing.errno == Errno::ENOENT => self.make_missing(path, leaf, links, missing),
+            opened => opened,
+        }
+    }
+
+    fn make_missing(&self, path: &Path, leaf: Leaf, links: u32, missing: sys::Error) -> sys::Result<OwnedFd> {
         let (Some(parent_path), Some(name)) = (path.parent(), path.file_name()) else { return Err(missing) };
         let parent = self.make_within(parent_path, Leaf::Directory, links)?;
         let made = match leaf {

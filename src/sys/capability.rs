@@ -1,7 +1,7 @@
 //! The capability sets of the calling process, as bit masks.
 #![expect(unsafe_code, reason = "capget(2), capset(2) and prctl(2) have no wrapper in libc or nix")]
 
-use super::{Errno, Error, Result, checked, file};
+use super::{Errno, Error, Result, checked};
 
 /// `_LINUX_CAPABILITY_VERSION_3`: two 32 bit words for each set.
 const VERSION: u32 = 0x2008_0522;
@@ -87,19 +87,6 @@ pub fn raise_ambient(number: u8) -> Result<()> {
     .map(drop)
 }
 
-/// The bounding set: one file of procfs instead of a `prctl(2)` for each of forty capabilities. It is read by whoever
-/// has not yet entered a container, so the path is the host's.
-pub fn bounding() -> Result<u64> {
-    let path = "/proc/self/status";
-    let status = file::read_text(file::here(), path)?;
-    parse_bounding(&status).ok_or_else(|| Error::new(format!("read({path:?}): no CapBnd"), Errno::EINVAL))
-}
-
-fn parse_bounding(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
-}
-
 /// The number of the last capability that the kernel has. It refuses to tell of those beyond; all kernels from 5.9 on
 /// end at 40, so that two questions are enough there.
 pub fn last_capability() -> Result<u8> {
@@ -138,16 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bounding_set_is_read_from_status() {
-        assert_eq!(parse_bounding("Name:\tx\nCapBnd:\t000001fffeffffff\n"), Some(0x1ff_feff_ffff));
-        assert_eq!(parse_bounding("Name:\tx\n"), None);
-    }
-
-    #[test]
     fn the_kernel_tells_its_sets() {
         let last = last_capability().unwrap();
         assert!(last >= 37);
-        assert_eq!(bounding().unwrap() >> last >> 1, 0);
+        assert_eq!(crate::sys::proc::own_status().unwrap().bounding >> last >> 1, 0);
         let sets = get().unwrap();
         assert_eq!(sets.effective & !sets.permitted, 0);
     }

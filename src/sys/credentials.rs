@@ -1,9 +1,10 @@
 //! User and group ids, session and umask of the calling process.
+#![expect(unsafe_code, reason = "getgroups(2) without what nix asks first")]
 
 use nix::unistd::{Gid, Uid};
 
 use super::file::Mode;
-use super::{Result, named};
+use super::{Errno, Result, named};
 
 /// `setgroups(2)`.
 pub fn set_groups(groups: &[u32]) -> Result<()> {
@@ -16,8 +17,20 @@ pub fn set_groups(groups: &[u32]) -> Result<()> {
 
 /// `getgroups(2)`; the kernel gives them sorted.
 pub fn groups() -> Result<Vec<u32>> {
-    let groups = named(nix::unistd::getgroups(), || "getgroups()".into())?;
-    Ok(groups.into_iter().map(Gid::as_raw).collect())
+    let call = || "getgroups()".to_owned();
+    // nix asks a file of procfs for the most that there can be first, which may be the container's.
+    let ask = |room: &mut [u32]| {
+        let size = i32::try_from(room.len()).unwrap_or(i32::MAX);
+        // SAFETY: the kernel writes at most as many numbers as it is told that there is room for.
+        let count = Errno::result(unsafe { libc::getgroups(size, room.as_mut_ptr()) });
+        named(count, call).map(|count| usize::try_from(count).unwrap_or(0))
+    };
+    let mut groups = vec![0; ask(&mut [])?];
+    if !groups.is_empty() {
+        let count = ask(&mut groups)?;
+        groups.truncate(count);
+    }
+    Ok(groups)
 }
 
 /// `setresuid(2)`: real, effective and saved user id.

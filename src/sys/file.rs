@@ -1,8 +1,6 @@
 //! Files and directories, by descriptor. Every descriptor is made close-on-exec.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -41,12 +39,10 @@ pub fn append_to(path: &Path) -> Result<OwnedFd> {
     open(here(), path, flags, Mode::from_bits_truncate(0o600))
 }
 
-/// All of a small file, from the start. `limit` bounds what is read, in bytes; more is `EFBIG`.
+/// All of a small file, from where it stands. `limit` bounds what is read, in bytes; more is `EFBIG`.
 pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = duplicate(file)?;
-    let outcome = File::from(file).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|e| errno_of(&e));
-    named(outcome, || format!("read({name:?})"))?;
+    let call = || format!("read({name:?})");
+    let bytes = named(read_to_end(file, limit), call)?;
     if bytes.len() > limit {
         return Err(Error::new(format!("read({name:?}): more than {limit} bytes"), Errno::EFBIG));
     }
@@ -57,10 +53,25 @@ pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
 pub fn read_text(dir: impl AsFd, path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let file = open(dir, path, OFlag::O_RDONLY, Mode::empty())?;
-    let mut text = String::new();
-    let outcome = File::from(file).read_to_string(&mut text).map_err(|e| errno_of(&e));
-    named(outcome, || format!("read({path:?})"))?;
-    Ok(text)
+    let text =
+        read_to_end(&file, usize::MAX).and_then(|bytes| String::from_utf8(bytes).map_err(|_| Errno::EILSEQ));
+    named(text, || format!("read({path:?})"))
+}
+
+/// Until there is no more, or until it is more than `limit`. The standard library asks for size and position first, which
+/// files of the kernel do not have, and begins with 32 bytes at a time.
+fn read_to_end(file: impl AsFd, limit: usize) -> nix::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() <= limit {
+        let (read, more) = (bytes.len(), bytes.len().clamp(4096, 1 << 20));
+        bytes.resize(read + more, 0);
+        let length = retry(|| nix::unistd::read(file.as_fd(), &mut bytes[read..]));
+        bytes.truncate(read + length.unwrap_or(0));
+        if length? == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Write a value to a file of a kernel file system (cgroup, procfs) in one `write(2)`, as the kernel wants it.
@@ -82,8 +93,15 @@ pub fn write_once(file: impl AsFd, value: &str, name: &Path) -> Result<()> {
 
 /// Write bytes to a file until all are written.
 pub fn write_all(file: impl AsFd, bytes: &[u8], name: &Path) -> Result<()> {
-    let outcome = File::from(duplicate(file)?).write_all(bytes).map_err(|e| errno_of(&e));
-    named(outcome, || format!("write({name:?}, {} bytes)", bytes.len()))
+    let call = || format!("write({name:?}, {} bytes)", bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match named(retry(|| nix::unistd::write(file.as_fd(), rest)), call)? {
+            0 => return Err(Error::new(call(), Errno::EIO)),
+            written => rest = &rest[written..],
+        }
+    }
+    Ok(())
 }
 
 /// Read what there is, up to the buffer's size; 0 is the end.
@@ -184,6 +202,12 @@ pub fn statfs_path(path: impl AsRef<Path>) -> Result<FsType> {
     named(nix::sys::statfs::statfs(path).map(|statfs| statfs.filesystem_type()), || {
         format!("statfs({path:?})")
     })
+}
+
+/// `statfs(2)`: the flags of the mount that a path is on.
+pub fn mount_flags(path: impl AsRef<Path>) -> Result<FsFlags> {
+    let path = path.as_ref();
+    named(nix::sys::statfs::statfs(path).map(|statfs| statfs.flags()), || format!("statfs({path:?})"))
 }
 
 /// Wait until a file of a kernel file system tells of a change (`POLLPRI`), or until the time is over.

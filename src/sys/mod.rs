@@ -33,6 +33,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod start;
 pub mod terminal;
 
 /// A call that failed: what was called, and the errno.

@@ -250,6 +250,32 @@ pub fn set_attributes(
     .map(drop)
 }
 
+/// The same for a mount that lies on a name in a directory.
+pub fn set_attributes_at(dir: impl AsFd, name: &str, attributes: Attributes) -> Result<()> {
+    let c_name = c_string(name)?;
+    let attr = libc::mount_attr {
+        attr_set: attributes.set,
+        attr_clr: attributes.clear,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: an open descriptor, a NUL-terminated name, and a structure that outlives the call, with its size.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_fd().as_raw_fd(),
+            c_name.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    checked(result, || {
+        format!("mount_setattr({name:?}, set {:#x}, clear {:#x})", attributes.set, attributes.clear)
+    })
+    .map(drop)
+}
+
 /// `mount(2)`.
 pub fn mount(
     source: Option<&str>,

@@ -56,6 +56,30 @@ fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
     Some(ProcessStat { state, start_time })
 }
 
+/// What one file of procfs says of the calling process, that many calls would have to ask for one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnStatus {
+    /// The capabilities of the bounding set, as a bit mask.
+    pub bounding: u64,
+    /// The signals that are ignored: bit 0 is signal 1.
+    pub ignored_signals: u64,
+}
+
+/// `/proc/self/status`. It is read by whoever has not yet entered a container, so the path is the host's.
+pub fn own_status() -> Result<OwnStatus> {
+    let path = "/proc/self/status";
+    let status = file::read_text(file::here(), path)?;
+    parse_status(&status).ok_or_else(|| Error::new(format!("read({path:?})"), Errno::EINVAL))
+}
+
+fn parse_status(status: &str) -> Option<OwnStatus> {
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    Some(OwnStatus { bounding: mask("CapBnd:")?, ignored_signals: mask("SigIgn:")? })
+}
+
 /// Whether a process is in another network namespace than this one.
 pub fn has_own_network(pid: i32) -> Result<bool> {
     let its = file::readlink(file::here(), format!("/proc/{pid}/ns/net"))?;
@@ -107,6 +131,14 @@ mod tests {
         let line = b"7 (a) R 1 (b)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2";
         assert_eq!(parse_stat(line), Some(ProcessStat { state: b'S', start_time: 4242 }));
         assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn masks_of_the_status() {
+        let status = "Name:\tx\nSigIgn:\t0000000000001000\nCapBnd:\t000001fffeffffff\n";
+        let expected = OwnStatus { bounding: 0x1ff_feff_ffff, ignored_signals: 1 << (libc::SIGPIPE - 1) };
+        assert_eq!(parse_status(status), Some(expected));
+        assert_eq!(parse_status("Name:\tx\n"), None);
     }
 
     #[test]

@@ -54,12 +54,28 @@ pub fn wait_for_children() -> Result<()> {
     named(default.map(drop), || "signal(SIGCHLD, SIG_DFL)".into())
 }
 
+/// That somebody has stopped reading what we write is told by the write, and no reason to die.
+pub fn ignore_broken_pipes() {
+    // SAFETY: no function of ours is installed.
+    let _cannot_fail = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+}
+
 /// As a new program expects it: every signal has its default effect and none is blocked.
 pub fn reset() -> Result<()> {
+    restore(1..=LAST)
+}
+
+/// The same where only these are ignored (bit 0 is signal 1) and none is caught: after a clone that lets the handlers
+/// go, or before an `execve(2)` that does.
+pub fn reset_ignored(ignored: u64) -> Result<()> {
+    restore((1..=LAST).filter(|signal| ignored >> (signal - 1) & 1 != 0))
+}
+
+fn restore(signals: impl Iterator<Item = i32>) -> Result<()> {
     // The kernel's own structure, which in this form is zero on every architecture. The C library refuses to touch two
     // signals that it keeps for its threads, and leaves those ignored in the programs that its posix_spawn starts.
     let default = [0u64; 4];
-    for signal in 1..=LAST {
+    for signal in signals {
         // SAFETY: the call reads one structure, which is no longer than this one.
         let result = unsafe {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), 8)
@@ -125,5 +141,19 @@ mod tests {
             0
         });
         assert_eq!(process::wait(exit).unwrap(), Exit::Signal(libc::SIGUSR1));
+    }
+
+    #[test]
+    fn only_what_is_ignored_needs_its_default() {
+        let exit = process::in_child(|| {
+            let _waiting = Waiting::block().unwrap();
+            // SAFETY: no function of ours is installed.
+            unsafe { nix::sys::signal::signal(Signal::SIGUSR2, SigHandler::SigIgn) }.unwrap();
+            let ignored = crate::sys::proc::own_status().unwrap().ignored_signals;
+            reset_ignored(ignored).unwrap();
+            process::kill(Pid::this(), libc::SIGUSR2).unwrap();
+            0
+        });
+        assert_eq!(process::wait(exit).unwrap(), Exit::Signal(libc::SIGUSR2));
     }
 }

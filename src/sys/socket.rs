@@ -49,15 +49,25 @@ pub fn send(fd: impl AsFd, bytes: &[u8], fds: &[BorrowedFd]) -> Result<()> {
 /// close-on-exec. 0 bytes: the other end is gone.
 pub fn receive(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<(usize, Vec<OwnedFd>)> {
     let number = fd.as_fd().as_raw_fd();
-    let call = || format!("recvmsg({number})");
-    // The length first: a report quotes paths and may be long, and a message that does not fit would lose its end.
+    // The length first: a message that does not fit would lose its end.
     let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
-    let length = named(retry(|| nix::sys::socket::recv(number, &mut [], peek)), call)?;
+    let length =
+        named(retry(|| nix::sys::socket::recv(number, &mut [], peek)), || format!("recv({number})"))?;
     buffer.clear();
-    buffer.resize(length, 0);
+    buffer.reserve_exact(length);
+    receive_within(fd, buffer)
+}
 
+/// The same for a message that is known to fit into the buffer's capacity; one that does not is `EMSGSIZE`.
+pub fn receive_within(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<(usize, Vec<OwnedFd>)> {
+    let number = fd.as_fd().as_raw_fd();
+    let call = || format!("recvmsg({number})");
+    buffer.clear();
+    let room = buffer.spare_capacity_mut();
+    // SAFETY: the slice is as long as the buffer has room, and the kernel only writes to it.
+    let room = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), room.len()) };
     let mut control = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-    let mut content = [IoSliceMut::new(buffer)];
+    let mut content = [IoSliceMut::new(room)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = loop {
         match nix::sys::socket::recvmsg::<()>(number, &mut content, Some(&mut control), flags) {
@@ -76,7 +86,8 @@ pub fn receive(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<(usize, Vec<OwnedF
     if flags.contains(MsgFlags::MSG_TRUNC) {
         return Err(Error::new(call(), Errno::EMSGSIZE));
     }
-    buffer.truncate(length);
+    // SAFETY: the kernel has written so many bytes.
+    unsafe { buffer.set_len(length) };
     Ok((length, descriptors))
 }
 

@@ -1,17 +1,34 @@
 //! Terminals: the calls on a pty's two ends and on the terminal we were started from.
 #![expect(unsafe_code, reason = "nix has none of the pty calls that stay within one devpts mount")]
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 /// How a terminal treats what is typed and written.
 pub use nix::sys::termios::Termios as Modes;
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices};
 
-use super::file::{FsType, OFlag, retry};
+use super::file::{self, FsType, OFlag, retry};
 use super::{Errno, Result, checked, named};
 
 /// The file system of ptys.
 pub const DEVPTS: FsType = FsType(libc::DEVPTS_SUPER_MAGIC as _);
+
+/// See to it that 0, 1 and 2 are open, as POSIX lets a caller leave them closed: what we open next would be taken for
+/// standard output.
+pub fn open_standard() {
+    // SAFETY: only asks for the flags of three numbers.
+    let is_closed = |number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
+    if (0..3).any(is_closed) {
+        let open = || file::open(file::here(), "/dev/null", OFlag::O_RDWR, file::Mode::empty());
+        // The lowest free number is taken each time.
+        while let Ok(null) = open()
+            && null.as_raw_fd() < 3
+        {
+            let _for_the_program_too = file::set_close_on_exec(&null, false);
+            let _stays_open = null.into_raw_fd();
+        }
+    }
+}
 
 /// The device number of the slave with this number.
 pub fn slave_device(number: u32) -> u64 {

@@ -125,7 +125,12 @@ impl Process {
         })
     }
 
-    /// What only the parent may set, for whoever has become the process: it may have rights that the process has not.
+    /// Limit the caller, who then is the process. Where it may not, the parent may: [`Process::write_limits_for`].
+    pub fn apply_limits(&self) -> Result<(), Error> {
+        self.write_limits_for(Pid::from_raw(0))
+    }
+
+    /// What the parent may set, for whoever has become the process: it may have rights that the process has not.
     pub fn write_limits_for(&self, pid: Pid) -> Result<(), Error> {
         self.rlimits.write_for(pid)?;
         self.scheduler.write_for(pid)?;
@@ -246,6 +251,7 @@ pub(crate) fn plain_host() -> crate::host::Host {
         kernel: (6, 12),
         bounding: (1 << 41) - 1,
         last_capability: 40,
+        ignored_signals: 0,
         apparmor: false,
         selinux: false,
         hierarchy: crate::cgroup::hierarchy::Hierarchy::None,

@@ -1,0 +1,146 @@
+//! The first instructions of the binary, before those of the C library.
+//!
+//! What enters a container must run from a file that nobody can write to ([`crate::own_binary`]), which most often means
+//! to begin once more from a read-only clone of our mount. The start of a static program is half a millisecond on a
+//! virtual machine: the C library asks the processor what it is, and each answer is the hypervisor's. So this looks at
+//! the arguments, and begins anew, before any of it. Where something is in the way it leaves all as it was, and
+//! `own_binary` takes the other ways.
+//!
+//! Nothing here may need what is not there yet: no thread-local variable, no function of the C library, not even the
+//! `memcmp` that a compiler would make of a loop, and no address that has to be relocated.
+#![expect(unsafe_code, reason = "nothing but the kernel is there yet")]
+
+use std::ffi::{CStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStringExt;
+
+/// The arguments as the kernel has given them.
+///
+/// # Safety
+///
+/// `arguments` points to as many pointers to strings as `count` says.
+pub unsafe fn arguments(count: c_int, arguments: *const *const c_char) -> Vec<OsString> {
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: the caller's promise; they live as long as the process.
+    let word = |i| unsafe { CStr::from_ptr(*arguments.add(i)) };
+    (0..count).map(|i| OsString::from_vec(word(i).to_bytes().to_vec())).collect()
+}
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod entry {
+    use std::arch::{asm, global_asm};
+    use std::mem::MaybeUninit;
+
+    // The stack is as the kernel has made it when `_start` finds it.
+    #[cfg(target_arch = "x86_64")]
+    global_asm!(
+        ".globl crust_start",
+        "crust_start:",
+        "xor %ebp, %ebp",
+        "push %rdx",
+        "lea 8(%rsp), %rdi",
+        "sub $8, %rsp",
+        "call {begin}",
+        "add $8, %rsp",
+        "pop %rdx",
+        "jmp _start",
+        begin = sym begin,
+        options(att_syntax)
+    );
+
+    #[cfg(target_arch = "aarch64")]
+    global_asm!(
+        ".globl crust_start",
+        "crust_start:",
+        "mov x19, x0",
+        "mov x0, sp",
+        "bl {begin}",
+        "mov x0, x19",
+        "b _start",
+        begin = sym begin,
+    );
+
+    /// A raw system call.
+    #[inline(always)]
+    unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
+        let [a, b, c, d, e] = arguments;
+        let result: isize;
+        // SAFETY: the caller answers for the arguments; the kernel changes no other register.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+                in("r10") d, in("r8") e, lateout("rcx") _, lateout("r11") _, options(nostack));
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b, in("x2") c, in("x3") d,
+                in("x4") e, options(nostack));
+        }
+        result
+    }
+
+    const EXE: *const u8 = c"/proc/self/exe".as_ptr().cast();
+    const EMPTY: *const u8 = c"".as_ptr().cast();
+    const HERE: usize = libc::AT_FDCWD as usize;
+
+    /// `stack` is what the kernel has put there: the number of arguments, their addresses and a null, those of the
+    /// environment and a null.
+    unsafe extern "C" fn begin(stack: *const usize) {
+        // SAFETY: the kernel's layout of a new stack.
+        let (count, arguments) = unsafe { (*stack, stack.wrapping_add(1)) };
+        let environment = arguments.wrapping_add(count.wrapping_add(1));
+        // SAFETY: each is the address of a string.
+        let enters = (1..count).any(|i| unsafe { enters(*arguments.wrapping_add(i) as *const u8) });
+        // SAFETY: strings with a NUL, structures as the kernel wants them, on a stack that lives.
+        unsafe {
+            if !enters || is_readonly(libc::SYS_statfs, EXE as usize) {
+                return;
+            }
+            // OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+            let flags = 1 | libc::O_CLOEXEC as usize;
+            let clone = call(libc::SYS_open_tree, [HERE, EXE as usize, flags, 0, 0]);
+            if clone < 0 {
+                return;
+            }
+            let clone = clone as usize;
+            // struct mount_attr
+            let readonly: [u64; 4] = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+            let (empty, here) = (EMPTY as usize, libc::AT_EMPTY_PATH as usize);
+            let set = [clone, empty, here, readonly.as_ptr() as usize, size_of::<[u64; 4]>()];
+            // One that is not protected would begin again for ever.
+            if call(libc::SYS_mount_setattr, set) == 0 && is_readonly(libc::SYS_fstatfs, clone) {
+                call(libc::SYS_execveat, [clone, empty, arguments as usize, environment as usize, here]);
+            }
+            call(libc::SYS_close, [clone, 0, 0, 0, 0]);
+        }
+    }
+
+    /// Whether the mount of a file is read-only: by its path, or its descriptor.
+    unsafe fn is_readonly(statfs: libc::c_long, file: usize) -> bool {
+        // Not zeroed, which would be a call of memset.
+        let mut found = MaybeUninit::<libc::statfs64>::uninit();
+        // SAFETY: the caller answers for the file, and the kernel fills the structure.
+        let result = unsafe { call(statfs, [file, found.as_mut_ptr() as usize, 0, 0, 0]) };
+        // SAFETY: it has been filled.
+        result == 0 && unsafe { (*found.as_ptr()).f_flags } as u64 & libc::ST_RDONLY != 0
+    }
+
+    /// Whether a word is a command that enters a container; one too many is no harm.
+    unsafe fn enters(word: *const u8) -> bool {
+        // SAFETY: no letter is read behind a NUL, which matches none of these.
+        let letter = |i: usize| unsafe { word.wrapping_add(i).read_volatile() };
+        match letter(0) {
+            b'r' => letter(1) == b'u' && letter(2) == b'n' && letter(3) == 0,
+            b'e' => letter(1) == b'x' && letter(2) == b'e' && letter(3) == b'c' && letter(4) == 0,
+            b'c' => {
+                letter(1) == b'r'
+                    && letter(2) == b'e'
+                    && letter(3) == b'a'
+                    && letter(4) == b't'
+                    && letter(5) == b'e'
+                    && letter(6) == 0
+            }
+            _ => false,
+        }
+    }
+}
