@@ -17,7 +17,7 @@ use crate::config::linux::cgroups_path::{CgroupsPath, FIELD};
 use crate::config::linux::resources::pids::Pids;
 use crate::config::linux::resources::{Resources, Write};
 use crate::error::{At, Error};
-use crate::sys::{Errno, file};
+use crate::sys::{self, Errno, file};
 use cgroupfs::{Made, Root};
 use hierarchy::Version;
 use layout::{Directory, Layout, Need, Survey};
@@ -89,6 +89,7 @@ impl Survey {
                 Err(error) if is_denied(&error) && cgroup.layout.need() == Need::Optional => {
                     crate::log::debug(&format!("going without a cgroup: {error}"));
                 }
+                Err(error) if is_denied(&error) => return Err(cgroup.denied(index, error, &resources)),
                 result => result?,
             }
         }
@@ -210,6 +211,29 @@ impl Cgroup {
         self.places[index].leaf = Some(leaf);
         self.places[index].is_new = is_new;
         Ok(())
+    }
+
+    /// An error of a directory that could not be made, with the limit that needs it.
+    fn denied(&self, index: usize, error: Error, resources: &Resources) -> Error {
+        let source = match error {
+            Error::Apply { field, source } if field == FIELD.into() => source,
+            error => return error,
+        };
+        let directory = &self.layout.directories()[index];
+        let limits = match directory.version {
+            Version::V1 => resources.v1(),
+            Version::V2 => resources.v2(),
+        };
+        let path = self.layout.host_path(directory);
+        let (field, why) = match limits.iter().find(|l| directory.has(&l.controller)).or(limits.first()) {
+            Some(limit) => {
+                let why = format!("needs the controller {:?}, and {path:?} cannot be made", limit.controller);
+                (limit.field.clone(), why)
+            }
+            None => (FIELD.into(), format!("{path:?} cannot be made")),
+        };
+        let source = sys::Error::new(format!("{why}: {}", source.call), source.errno);
+        Error::Apply { field, source }
     }
 
     fn with_controller(&self, controller: &str) -> Option<(&Directory, &OwnedFd)> {

@@ -179,7 +179,9 @@ fn without_cgroups(t: &mut Trial, run: impl FnOnce(&mut Trial) -> Verdict) -> Ve
 }
 
 /// A container of a user namespace, whose cgroup is mounted in it.
-fn own_cgroup(t: &mut Trial, options: &[&str]) {
+fn own_cgroup(t: &mut Trial, options: &[&str]) -> Verdict {
+    // The container's root can make nothing in the rootfs.
+    fs::create_dir_all(t.rootfs().join("sys/fs/cgroup"))?;
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 1000 }]);
     t.namespace("user", None).namespace("cgroup", None);
     t.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
@@ -188,6 +190,7 @@ fn own_cgroup(t: &mut Trial, options: &[&str]) {
         json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options }),
     );
     t.set("/process/user", json!({ "uid": 5, "gid": 5 }));
+    Ok(())
 }
 
 fn owner(path: &Path) -> Verdict<u32> {
@@ -198,7 +201,7 @@ fn owned() -> Vec<Case> {
     let needs = [Need::CgroupV2(""), Need::Namespace("user"), Need::Namespace("cgroup")];
     vec![
         case("cgroups/owned-by-the-user").spec(OWNER).needs_all(&needs).run(|t| {
-            own_cgroup(t, &["nosuid", "noexec", "nodev"]);
+            own_cgroup(t, &["nosuid", "noexec", "nodev"])?;
             let facts = t.running(&["mkdir:/sys/fs/cgroup/sub", "write:/sys/fs/cgroup/pids.max:max"])?;
             equal("a cgroup in it", did(&facts, "mkdir:/sys/fs/cgroup/sub").as_str(), Some("ok"))?;
             equal(
@@ -209,7 +212,7 @@ fn owned() -> Vec<Case> {
             equal("owner", owner(&t.cgroup("")?)?, 100_005)
         }),
         case("cgroups/owned-files").spec(ONLY_LISTED).needs_all(&needs).run(|t| {
-            own_cgroup(t, &[]);
+            own_cgroup(t, &[])?;
             t.probe(&["hang"]).create()?;
             let directory = t.cgroup("")?;
             let listed = fs::read_to_string("/sys/kernel/cgroup/delegate")?;
@@ -222,7 +225,7 @@ fn owned() -> Vec<Case> {
             Ok(())
         }),
         case("cgroups/not-owned-if-read-only").spec(NOT_OWNER).needs_all(&needs).run(|t| {
-            own_cgroup(t, &["ro"]);
+            own_cgroup(t, &["ro"])?;
             t.probe(&["hang"]).create()?;
             equal("owner", owner(&t.cgroup("")?)?, 0)
         }),

@@ -443,7 +443,9 @@ fn refused() -> Vec<Case> {
         case("rootless/limits-in-a-cgroup-of-roots").spec(REFUSED).needs(Need::Controller("pids")).run(|t| {
             let path = format!("/{}", t.id);
             ordinary(t).set("/linux/cgroupsPath", path).set("/linux/resources/pids/limit", 7);
-            t.refused().map(drop)
+            let text = t.refused()?;
+            ensure!(text.contains("pids") && text.to_lowercase().contains("permission denied"), "{text}");
+            Ok(())
         }),
         case("rootless/ids-of-others")
             .spec(REFUSED)

@@ -30,7 +30,7 @@ impl Unified {
         if !matches!(host.hierarchy, Hierarchy::V2(_)) {
             return Err(Problems::one(
                 FIELD,
-                "cannot be used: this host has no unified (v2) cgroup hierarchy",
+                "invalid configuration: this host has no unified (v2) cgroup hierarchy",
             ));
         }
         let mut problems = Problems::default();
