@@ -108,6 +108,12 @@ impl Hierarchy {
         }
     }
 
+    /// The path of this process's own cgroup in the tree that is mounted there.
+    pub fn own(&self, mount_point: &Path) -> Option<PathBuf> {
+        let tree = self.v1().iter().chain(self.v2()).find(|tree| tree.mount_point == mount_point)?;
+        tree.own.as_ref().map(|own| mount_point.join(own))
+    }
+
     /// Which version has this controller, named as in v1 (`blkio` is v2's `io`).
     pub fn version_of(&self, controller: &str) -> Option<Version> {
         let modern = if controller == "blkio" { "io" } else { controller };

@@ -55,7 +55,9 @@ impl View<'_> {
         let given = sources.mounts.into_iter().chain(std::iter::repeat_with(|| None));
         for (mount, source) in self.mounts.iter().zip(given) {
             match mount.what {
-                What::Cgroup => cgroup_mount::mount(rootfs.tree(), mount, namespaces, cgroup)?,
+                What::Cgroup => {
+                    cgroup_mount::mount(rootfs.tree(), mount, namespaces, (cgroup, &host.hierarchy))?;
+                }
                 _ => rootfs::mount::mount(rootfs.tree(), mount, source, pid_namespace)?,
             }
         }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::config::Plan;
-use crate::config::linux::namespaces::{Fork, JoinedNamespaces, Kind};
+use crate::config::linux::namespaces::{Fork, JoinedNamespaces, Kind, Namespaces};
 use crate::config::process::Process;
 use crate::create::intermediate;
 use crate::create::protocol::{ChildEnd, Request};
@@ -55,7 +55,7 @@ pub fn namespaces(
     if namespaces.is_own(Kind::User) && plan.id_mappings.maps(0, 0) == (true, true) {
         become_the_containers_root(host, plan.process.as_ref())?;
     }
-    prctl::set_dumpable(prctl::Dumpable::No).at("init")?;
+    prctl::set_dumpable(seen_by(namespaces, host)).at("init")?;
     intermediate::die_with_parent()?; // the change of user has cleared it
     if namespaces.creates(Kind::Cgroup) {
         namespace::unshare(Kind::Cgroup.flag()).at("linux.namespaces")?; // shows the cgroup that we are in
@@ -65,6 +65,17 @@ pub fn namespaces(
         plan.time_offsets.apply(procfs)?;
     }
     Ok(())
+}
+
+/// An ordinary user has no rights over a process that is not dumpable, his own or not: its memory belongs to the first user
+/// namespace, whatever it has become since. His hooks enter its network, and `exec` its namespaces, before its program
+/// runs. Nobody else sees it, unless it is in a pid namespace that was there before.
+pub fn seen_by(namespaces: &Namespaces, host: &Host) -> prctl::Dumpable {
+    if host.caller.is_some() && !namespaces.joins(Kind::Pid) {
+        prctl::Dumpable::Yes
+    } else {
+        prctl::Dumpable::No
+    }
 }
 
 /// Be user and group 0 of the user namespace that we are in.

@@ -11,7 +11,8 @@ use crate::create::program;
 use crate::create::protocol::{ChildEnd, Request};
 use crate::error::{At, Error};
 use crate::sys::file::{self, Mode, OFlag, ResolveFlag};
-use crate::sys::{self, Errno, prctl};
+use crate::sys::prctl::{self, Dumpable};
+use crate::sys::{self, Errno};
 
 /// Magic links are refused: `/proc/self/fd/7` would lead to whatever was left open (CVE-2024-21626).
 fn enter(cwd: &Path) -> sys::Result<()> {
@@ -29,8 +30,9 @@ fn enter(cwd: &Path) -> sys::Result<()> {
 
 /// Give up what the config does not grant, become the container's user, find the program with his rights, and load the
 /// filter: as late as the right to load it lasts, so that it has to allow as little as possible beside the program.
+/// `dumpable` is who may look at us meanwhile.
 pub fn take(
-    process: &Process,
+    (process, dumpable): (&Process, Dumpable),
     filter: Option<Program>,
     variables: &[String],
     end: &ChildEnd,
@@ -46,6 +48,9 @@ pub fn take(
         prctl::keep_capabilities().at("process.capabilities")?;
     }
     process.user.apply()?;
+    if dumpable == Dumpable::Yes {
+        prctl::set_dumpable(dumpable).at("process.user")?; // the change of user has made it No
+    }
     process.user.apply_umask();
     let load_filter = process.no_new_privileges.load_filter();
     match load_filter {

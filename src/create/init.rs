@@ -57,6 +57,7 @@ pub struct Birthright<'a> {
 /// What is left of the birthright when the host's file system is out of reach.
 struct Rest<'a> {
     birthright: (&'a Plan, &'a create::Request, &'a str, &'a Path),
+    host: &'a Host,
     /// What went into the terminal's place: its slave end.
     terminal: Option<OwnedFd>,
     filter: Option<Program>,
@@ -181,7 +182,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         }
         None => None,
     };
-    let rest = Rest { birthright: (plan, request, id, bundle), terminal, filter, gate };
+    let rest = Rest { birthright: (plan, request, id, bundle), host, terminal, filter, gate };
     let joined = std::mem::ManuallyDrop::new(joined);
     let procfs = std::mem::ManuallyDrop::new(procfs);
     close_all_but(&procfs, &rest, end, joined.get(Kind::Pid))?;
@@ -194,7 +195,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
 
 /// Take the container process's identity, wait for `start`, and become its program.
 fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error> {
-    let Rest { birthright: (plan, request, id, bundle), terminal, filter, gate } = rest;
+    let Rest { birthright: (plan, request, id, bundle), host, terminal, filter, gate } = rest;
     let Some(process) = &plan.process else {
         return without_a_process(end, gate);
     };
@@ -207,7 +208,12 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
     if process.apply_limits().is_err() {
         parent.ask(&Request::LimitResources)?; // it may raise them above our own, or says why not
     }
-    let (path, env) = identity::take(process, filter, &request.variables, parent)?;
+    let (path, env) = identity::take(
+        (process, enter::seen_by(&plan.namespaces, host)),
+        filter,
+        &request.variables,
+        parent,
+    )?;
 
     // Whatever becomes of the parent from here on, the state is written, and `delete` finds us.
     prctl::set_parent_death_signal(None).at("init")?;

@@ -19,8 +19,9 @@ use crate::error::{At, Error};
 use crate::host::Host;
 use crate::sys::file::{self, Mode, OFlag, ResolveFlag};
 use crate::sys::namespace::{self, CloneFlags};
+use crate::sys::prctl::{self, Dumpable};
 use crate::sys::process::{self, Pid};
-use crate::sys::{self, Errno, credentials, mount, prctl, proc};
+use crate::sys::{self, Errno, credentials, mount, proc};
 use crate::terminal::{self, Terminal};
 
 /// The container's init, and what sets its namespaces apart from ours.
@@ -180,7 +181,8 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     if process.apply_limits().is_err() {
         end.ask(&Request::LimitResources)?; // the parent may raise them above our own, or says why not
     }
-    let (path, env) = identity::take(process, filter, &request.variables, end)?;
+    // The container's processes see us, and one that could trace us would be rid of its filter.
+    let (path, env) = identity::take((process, Dumpable::No), filter, &request.variables, end)?;
     prctl::set_parent_death_signal(None).at("exec")?;
     end.say_ready()?;
     program::execute(&path, &process.args, &env)

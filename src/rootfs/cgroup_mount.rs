@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use crate::cgroup::hierarchy::Version;
-use crate::cgroup::layout::{Directory, Layout};
+use crate::cgroup::hierarchy::{Hierarchy, Version};
+use crate::cgroup::layout::{Directory, Layout, Need};
 use crate::config::linux::namespaces::{Kind, Namespaces};
 use crate::config::mounts::Mount;
 use crate::error::{At, Error};
@@ -15,17 +15,25 @@ use crate::sys::file::{self, OFlag};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno};
 
+/// The container's directories, and what the host has.
+type Cgroups<'a> = (&'a Layout, &'a Hierarchy);
+
 /// Mount the tree of controllers (v1) or the one hierarchy (v2). With a cgroup namespace of its own the container sees
 /// its own cgroup as the root of each; without, its own cgroup's directory is bound there, which shows the same.
-pub fn mount(tree: &Tree, mount: &Mount, namespaces: &Namespaces, layout: &Layout) -> Result<(), Error> {
+pub fn mount(
+    tree: &Tree,
+    mount: &Mount,
+    namespaces: &Namespaces,
+    (layout, host): Cgroups,
+) -> Result<(), Error> {
     let target = tree.make(&mount.destination, Leaf::Directory).at(mount.field.key("destination"))?;
     let own_namespace = namespaces.is_own(Kind::Cgroup);
     let directories = layout.directories();
     match directories.iter().find(|directory| directory.version == Version::V2) {
         Some(v2) if directories.len() == 1 => {
-            one(tree, mount, &target, v2, own_namespace, layout).at(mount.field.clone())
+            one(tree, mount, &target, v2, own_namespace, (layout, host)).at(mount.field.clone())
         }
-        _ => all(tree, mount, &target, own_namespace, layout).at(mount.field.clone()),
+        _ => all(tree, mount, &target, own_namespace, (layout, host)).at(mount.field.clone()),
     }
 }
 
@@ -35,28 +43,31 @@ fn one(
     target: &OwnedFd,
     directory: &Directory,
     own: bool,
-    layout: &Layout,
+    cgroups: Cgroups,
 ) -> sys::Result<()> {
-    let staged = staged(tree.stage(), directory, own, layout)?;
+    let staged = staged(tree.stage(), directory, own, cgroups)?;
     set(&staged, mount.options.attributes)?;
     tree.stage().attach(&staged, target, &mount.destination)?;
     propagate(&staged, mount)
 }
 
 /// A tmpfs with a directory for each hierarchy, and a link for each controller of one that has several.
-fn all(tree: &Tree, mount: &Mount, target: &OwnedFd, own: bool, layout: &Layout) -> sys::Result<()> {
+fn all(tree: &Tree, mount: &Mount, target: &OwnedFd, own: bool, cgroups: Cgroups) -> sys::Result<()> {
     let attributes = mount::NOSUID | mount::NODEV | mount::NOEXEC;
     let stage = tree.stage();
     let top = stage.new_filesystem("tmpfs", "tmpfs", &[("mode", Some("755"))], attributes)?;
     stage.attach(&top, target, &mount.destination)?;
-    for directory in layout.directories() {
+    for directory in cgroups.0.directories() {
         let name = name(directory);
         file::mkdir(&top, &name, 0o755)?;
-        let shown = match (own, stage) {
-            (false, Stage::Detached) => {
-                bind(&top, &name, &layout.host_path(directory), mount.options.attributes)
+        let source = cgroups.0.host_path(directory);
+        let may_bind = !own && matches!(stage, Stage::Detached);
+        let bound = may_bind.then(|| bind(&top, &name, &source, mount.options.attributes));
+        let shown = match bound {
+            None | Some(Err(sys::Error { errno: Errno::ENOENT, .. })) => {
+                show(&top, &name, directory, (mount, own, cgroups), stage)
             }
-            _ => show(&top, &name, directory, (mount, own, layout), stage),
+            Some(bound) => bound,
         };
         match shown {
             // The container's own directory may be missing where it could not be made: then there is nothing to show.
@@ -89,11 +100,11 @@ fn show(
     top: &OwnedFd,
     name: &str,
     directory: &Directory,
-    (mount, own, layout): (&Mount, bool, &Layout),
+    (mount, own, cgroups): (&Mount, bool, Cgroups),
     stage: &Stage,
 ) -> sys::Result<()> {
     let place = file::open_path(top, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
-    let staged = staged(stage, directory, own, layout)?;
+    let staged = staged(stage, directory, own, cgroups)?;
     set(&staged, mount.options.attributes)?;
     stage.attach(&staged, &place, Path::new(name))
 }
@@ -107,11 +118,17 @@ fn staged(
     stage: &Stage,
     directory: &Directory,
     own_namespace: bool,
-    layout: &Layout,
+    (layout, host): Cgroups,
 ) -> sys::Result<OwnedFd> {
     let bound = || stage.copy(file::here(), layout.host_path(directory), Reach::One);
     if !own_namespace {
-        return bound();
+        return match (bound(), host.own(&directory.mount_point)) {
+            // An ordinary user could not make it, so that the container is where he is.
+            (Err(error), Some(own)) if error.errno == Errno::ENOENT && layout.need() == Need::Optional => {
+                stage.copy(file::here(), own, Reach::One)
+            }
+            (bound, _) => bound,
+        };
     }
     let new = match directory.version {
         Version::V2 => stage.new_filesystem("cgroup2", "cgroup", &[], 0),

@@ -23,6 +23,9 @@ pub enum Nodes {
 pub fn make(tree: &Tree, devices: &Devices, nodes: Nodes) -> Result<(), Error> {
     let mut neighbour: Option<(&Path, OwnedFd)> = None;
     for device in devices.iter() {
+        if nodes == Nodes::Bind && device.path == Path::new("/dev/ptmx") {
+            continue; // the container's own is a link to its devpts, and the host's would be in its place
+        }
         if nodes == Nodes::Bind {
             bind(tree, device).at(device.field.clone())?;
             continue;

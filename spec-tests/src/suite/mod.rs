@@ -47,6 +47,7 @@ mod root;
 mod rootfs_propagation;
 mod rootfs_traps;
 mod rootless;
+mod rootless_namespaces;
 mod seccomp;
 mod seccomp_listener;
 mod state;
@@ -110,6 +111,7 @@ fn every() -> Vec<Case> {
         net_devices::cases(),
         all_need(user_namespace::cases(), &Need::Namespace("user")),
         rootless::cases(),
+        rootless_namespaces::cases(),
         devices::cases(),
         cgroups_path::cases(),
         cgroup_places::cases(),

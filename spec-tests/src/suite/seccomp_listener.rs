@@ -89,7 +89,8 @@ fn receiver(listener: UnixListener) -> JoinHandle<Verdict<Message>> {
     std::thread::spawn(move || sockets::receive(&listener))
 }
 
-fn received(t: &mut Trial) -> Verdict<Message> {
+/// Create, with a filter that asks a listener; what the listener is sent.
+pub fn received(t: &mut Trial) -> Verdict<Message> {
     let path = short_path();
     configure(t, &path);
     let thread = receiver(sockets::listen(path.as_ref())?);
