@@ -63,7 +63,11 @@ spec-tests-without: deps $(BUILT) ## the same without the system calls that old 
 		for call in $(CALLS); do echo "# without $$call: $$errno"; $(ROOT) $(TARGET)/release/spec-tests \
 			--runtime $(PROGRAM) --without $$call --errno $$errno $(CONCERNED) || exit; done; done
 
-test: check unit spec-tests ## check, unit and spec-tests
+syscalls: deps $(BUILT) $(FLOOR) ## how many system calls each command makes, against benches/syscalls.txt, as root
+	cargo build --release --locked --package benches
+	$(ROOT) $(TARGET)/release/syscalls --runtime $(PROGRAM) --payload $(TARGET)/floor/payload --limits benches/syscalls.txt
+
+test: check unit spec-tests syscalls ## check, unit, spec-tests and syscalls
 
 bench: deps $(BUILT) $(FLOOR) ## crust beside what is installed, and the floor, as root: [ROWS="run exec"] [PEERS="crun=/usr/bin/crun"] [BENCH=…]
 	cargo build --release --locked --package benches

@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use self::relay::Relay;
 use crate::error::{At, Error};
+use crate::sys;
 use crate::sys::process::{self, Exit, Pid, PollFd, PollFlags};
 use crate::sys::signal::Waiting;
-use crate::sys::{self, Errno};
 
 /// Attend to a child until it ends, and reap it; what else we have inherited as a subreaper is reaped as well.
 ///
@@ -88,10 +88,9 @@ impl Attendance<'_> {
             }
         }
         match self.pidfd {
-            // It has ended and was not among our children. Waiting on would be for ever.
-            Some(pidfd) if ready.contains(&pidfd.as_raw_fd()) => {
-                Err(sys::Error::new(format!("waitpid({})", self.child), Errno::ECHILD))
-            }
+            // It has ended. Whoever traces it hears of that first, and so long it is not ours to reap; if it is not among
+            // our children at all, waiting on would be for ever, and this says so.
+            Some(pidfd) if ready.contains(&pidfd.as_raw_fd()) => process::wait(self.child).map(Some),
             _ => Ok(None),
         }
     }

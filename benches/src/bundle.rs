@@ -20,6 +20,8 @@ pub struct Wish {
     pub binds: usize,
     /// More paths that are masked and read-only, and more device rules.
     pub covers: bool,
+    /// Of the paths to cover only those that every machine has, so that system calls are the same everywhere.
+    pub everywhere: bool,
     /// `linux.resources.memory.limit`, in KiB.
     pub memory: Option<u64>,
 }
@@ -107,6 +109,11 @@ impl Workshop {
             },
         });
         let linux = &mut config["linux"];
+        if wish.everywhere {
+            linux["maskedPaths"] =
+                json!(["/proc/fs", "/proc/uptime", "/proc/version", "/sys/kernel", "/proc/missing"]);
+            linux["readonlyPaths"] = json!(["/proc/sys", "/proc/tty", "/proc/missing"]);
+        }
         if wish.seccomp {
             linux["seccomp"] = profile();
         }

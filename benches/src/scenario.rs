@@ -51,7 +51,8 @@ pub enum How {
     Memory(Wish),
 }
 
-const PLAIN: Wish = Wish { stays: false, seccomp: false, binds: 0, covers: false, memory: None };
+const PLAIN: Wish =
+    Wish { stays: false, seccomp: false, binds: 0, covers: false, everywhere: false, memory: None };
 const FILTERED: Wish = Wish { seccomp: true, ..PLAIN };
 const FULL: Wish = Wish { seccomp: true, binds: 20, covers: true, ..PLAIN };
 
