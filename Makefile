@@ -50,7 +50,7 @@ check: deps ## formatting, lints, documentation
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
 unit: deps ## tests of the parts
-	cargo test --package crust --locked
+	cargo test --workspace --locked
 
 spec-tests: deps $(BUILT) ## the specification's sentences, as root: [RUNTIME=runc]
 	cargo build --release --locked --package spec-tests

@@ -137,7 +137,9 @@ fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
         serde_json::from_slice(bytes)
     };
     match whole {
-        Ok(spec) if !holds_nul(bytes) && !strict::may_have_list_for_object(bytes) => {
+        Ok(spec)
+            if !holds_nul(bytes) && !strict::may_have_list_for_object(bytes) && !has_io_priority(&spec) =>
+        {
             Ok(Decoded { spec, problems: Problems::default(), warnings: Vec::new() })
         }
         whole => decode_field_by_field(bytes, whole.err()),
@@ -152,6 +154,11 @@ fn decode_naming_unknown_keys(bytes: &[u8]) -> serde_json::Result<Spec> {
     })?;
     deserializer.end()?;
     Ok(spec)
+}
+
+/// Its class is required, and the crate has a default for it: whether it is there, only the bytes tell.
+fn has_io_priority(spec: &Spec) -> bool {
+    spec.process().as_ref().is_some_and(|process| process.io_priority().is_some())
 }
 
 /// In JSON a NUL byte can only be written like this.
@@ -178,6 +185,12 @@ fn decode_value(value: &mut Value) -> Result<Decoded, Error> {
     let mut warnings = Vec::new();
     spell_as_the_crate(value);
     take_out_nuls(value, "", &mut problems);
+    if value
+        .pointer("/process/ioPriority")
+        .is_some_and(|given| given.is_object() && given.get("class").is_none())
+    {
+        problems.add("process.ioPriority", "missing field `class`");
+    }
     let mut taken_out = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize::<_, Spec>(Strict(value)) {
@@ -339,6 +352,16 @@ mod tests {
             let said = said(json);
             assert!(said.contains("line") || said.contains("invalid type"), "{json:?}: {said}");
         }
+    }
+
+    #[test]
+    fn a_class_of_io_has_no_default() {
+        let with = |priority: &str| {
+            said(&format!(r#"{{"ociVersion":"1.0.0","process":{{"cwd":"/","ioPriority":{priority}}}}}"#))
+        };
+        assert_eq!(with(r#"{"priority":1}"#), "process.ioPriority: missing field `class`");
+        assert_eq!(with(r#"{"class":"IOPRIO_CLASS_BE","priority":1}"#), "");
+        assert_eq!(with("null"), "");
     }
 
     #[test]

@@ -140,6 +140,40 @@ pub fn cases() -> Vec<Case> {
                 // What does not recognise them must not pass over them either.
                 if claimed == Some(&json!(true)) { Ok(()) } else { t.refused().map(drop) }
             }),
+        case("features/claims")
+            .spec(
+                "This JSON structure is called \"Features structure\": the content SHOULD be determined on the \
+                 compilation time of the runtime.",
+            )
+            .needs(Need::SpecVersion(3))
+            .run(|t| {
+                let linux = features(t)?["linux"].clone();
+                for (section, keys) in [
+                    ("cgroup", &["v1", "v2", "systemd", "systemdUser", "rdma"][..]),
+                    ("seccomp", &["enabled"]),
+                    ("apparmor", &["enabled"]),
+                    ("selinux", &["enabled"]),
+                    ("intelRdt", &["enabled", "schemata", "monitoring"]),
+                    ("netDevices", &["enabled"]),
+                ] {
+                    for key in keys {
+                        crate::verdict::equal(&format!("{section}.{key}"), &linux[section][key], &json!(true))?;
+                    }
+                }
+                has_all(&linux, "/seccomp/knownFlags", &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"])?;
+                has_all(&linux, "/memoryPolicy/flags", &["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"])?;
+                let modes = words(&linux["memoryPolicy"]["modes"]);
+                crate::verdict::equal("modes of memory policies", modes.len(), 7)?;
+                for mode in modes {
+                    let nodes = if ["MPOL_DEFAULT", "MPOL_LOCAL"].contains(&mode.as_str()) { "" } else { "0" };
+                    let policy = json!({ "mode": mode, "nodes": nodes });
+                    let answer = t.set("/linux/memoryPolicy", policy).try_create()?;
+                    // An older kernel may not have it.
+                    ensure!(answer.code == 0 || answer.stderr.contains("set_mempolicy("), "{mode}: {answer}");
+                    t.finish()?;
+                }
+                Ok(())
+            }),
         case("features/annotations-are-strings")
             .spec(
                 "Annotations MUST be a key-value map that follows the same convention as the Key and \

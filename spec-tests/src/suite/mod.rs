@@ -153,12 +153,50 @@ fn every() -> Vec<Case> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::*;
+    use crate::case::Origin;
+
     #[test]
     fn every_case_has_its_own_name_and_a_sentence() {
         let mut names = BTreeSet::new();
-        for case in super::all() {
+        for case in all() {
             assert!(!case.sentence.is_empty(), "{} has no sentence", case.name);
             assert!(names.insert(case.name.clone()), "{} is there twice", case.name);
         }
+    }
+
+    /// The names of cases in docs/spec-conformance.md; with `*` at the end, the beginnings of names.
+    fn cited(page: &str) -> Vec<&str> {
+        let quoted = page.split('`').skip(1).step_by(2);
+        let is_name = |text: &&str| {
+            let section = text.split_once('/').map_or("", |(section, _)| section);
+            !section.is_empty()
+                && section.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
+                && !text.contains(' ')
+        };
+        quoted.filter(is_name).collect()
+    }
+
+    fn stands_for(cited: &str, name: &str) -> bool {
+        cited.strip_suffix('*').map_or(cited == name, |beginning| name.starts_with(beginning))
+    }
+
+    #[test]
+    fn the_page_on_conformance_and_the_cases_agree() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/spec-conformance.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (cited, cases) = (cited(&page), all());
+        let mut wrong = Vec::new();
+        for name in &cited {
+            if !cases.iter().any(|case| stands_for(name, &case.name)) {
+                wrong.push(format!("{name} is no case"));
+            }
+        }
+        for case in cases.iter().filter(|case| matches!(case.origin, Origin::Spec)) {
+            if !cited.iter().any(|name| stands_for(name, &case.name)) {
+                wrong.push(format!("{} is a sentence of the spec, and not on the page", case.name));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

@@ -235,6 +235,38 @@ fn others() -> Vec<Case> {
                 offset(&facts, "monotonic", libc::CLOCK_MONOTONIC, 7200)
             }),
     );
+    for (name, offsets, with_namespace) in [
+        ("without-namespace", json!({ "boottime": { "secs": 5 } }), false),
+        ("unknown-clock", json!({ "realtime": { "secs": 5 } }), true),
+        ("too-many-nanoseconds", json!({ "monotonic": { "nanosecs": 1_000_000_000 } }), true),
+    ] {
+        cases.push(
+            case(format!("namespaces/time-offsets-{name}"))
+                .spec("Runtimes MUST generate an error when invalid or unsupported values are encountered.")
+                .needs_all(&[Need::Namespace("time"), Need::SpecVersion(1)])
+                .run(move |t| {
+                    if with_namespace {
+                        t.namespace("time", None);
+                    }
+                    t.set("/linux/timeOffsets", offsets.clone()).refused().map(drop)
+                }),
+        );
+    }
+    cases.push(
+        case("namespaces/time-offsets-in-user-namespace")
+            .spec("**`timeOffsets`** (object, OPTIONAL) sets the offset for Time Namespace.")
+            .needs_all(&[Need::Namespace("time"), Need::Namespace("user"), Need::SpecVersion(1)])
+            .run(|t| {
+                for mapping in ["uidMappings", "gidMappings"] {
+                    let all = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+                    t.set(&format!("/linux/{mapping}"), all);
+                }
+                t.namespace("user", None).namespace("time", None);
+                t.set("/linux/timeOffsets", json!({ "boottime": { "secs": 86400 } }));
+                offset(&t.running::<&str>(&[])?, "boottime", libc::CLOCK_BOOTTIME, 86400)?;
+                offset(&super::exec::facts(t, &[], &[])?, "boottime", libc::CLOCK_BOOTTIME, 86400)
+            }),
+    );
     cases
 }
 

@@ -260,6 +260,43 @@ fn linux() -> Vec<Case> {
                 is(&super::exec::facts(t, &[], &[])?, "/cpus", own)
             }),
     );
+    for (name, affinity, want) in [
+        ("final", json!({ "final": "1" }), "1"),
+        ("initial-and-final", json!({ "initial": "1", "final": "0" }), "0"),
+        ("list", json!({ "initial": "", "final": "0-1" }), "0-1"),
+    ] {
+        cases.push(
+            case(format!("process/exec-cpu-affinity-{name}"))
+                .spec("**`final`** (string, OPTIONAL) is a list of CPUs the process will be run on after the transition to container's cgroup.")
+                .needs(Need::SpecVersion(3))
+                .needs(Need::Verb("exec"))
+                .needs(Need::File("/sys/devices/system/cpu/cpu1"))
+                .run(move |t| {
+                    let own = t.facts()?["cpus"].clone();
+                    t.finish()?;
+                    let first = t.set("/process/execCPUAffinity", affinity.clone()).running::<&str>(&[])?;
+                    // "This setting is not applicable to the container's init process."
+                    is(&first, "/cpus", own)?;
+                    is(&super::exec::facts(t, &[], &[])?, "/cpus", want)
+                }),
+        );
+    }
+    for (name, list) in [("backwards", "1-0"), ("no-list", "all"), ("no-such-cpu", "8192")] {
+        cases.push(
+            case(format!("process/exec-cpu-affinity-{name}"))
+                .spec("Runtimes MUST generate an error when invalid or unsupported values are encountered.")
+                .needs(Need::SpecVersion(3))
+                .run(move |t| {
+                    t.set("/process/execCPUAffinity", json!({ "final": list })).refused().map(drop)
+                }),
+        );
+    }
+    cases.push(
+        case("process/io-priority-missing-class")
+            .spec("**`class`** (string, REQUIRED) specifies the I/O scheduling class.")
+            .needs(Need::SpecVersion(1))
+            .run(|t| t.set("/process/ioPriority", json!({ "priority": 1 })).refused().map(drop)),
+    );
     cases.push(case("process/session-keyring").runc("the container has a session keyring of its own").run(
         |t| {
             let ring = t.facts()?["session_keyring"].as_str().unwrap_or_default().to_owned();

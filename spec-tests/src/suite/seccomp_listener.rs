@@ -6,9 +6,10 @@ use std::thread::JoinHandle;
 use serde_json::{Value, json};
 
 use crate::case::{Case, case};
+use crate::host::Need;
 use crate::sockets::{self, Message};
 use crate::trial::{Trial, is};
-use crate::verdict::{Verdict, equal, failed};
+use crate::verdict::{Stop, Verdict, equal, failed};
 
 const STATE: &str = "The container runtime MUST send the container process state over the UNIX socket as \
     regular payload serialized in JSON and file descriptors MUST be sent using `SCM_RIGHTS`.";
@@ -61,6 +62,32 @@ pub fn cases() -> Vec<Case> {
                 let path = short_path();
                 configure(t, &path);
                 t.refused().map(drop)
+            }),
+        case("seccomp-listener/exec")
+            .runc(
+                "each process that loads a filter sends a descriptor of its own, on a connection of its own",
+            )
+            .needs(Need::SpecVersion(3))
+            .run(|t| {
+                let path = short_path();
+                configure(t, &path);
+                let first = receiver(sockets::listen(path.as_ref())?);
+                t.running::<&str>(&[])?;
+                let init = first.join().map_err(|_| Stop::Failed("the receiver died".into()))??;
+                for _ in 0..2 {
+                    std::fs::remove_file(&path)?;
+                    let next = receiver(sockets::listen(path.as_ref())?);
+                    super::exec::facts(t, &[], &[])?;
+                    let message = next.join().map_err(|_| Stop::Failed("the receiver died".into()))??;
+                    let state: Value = serde_json::from_slice(&message.payload)?;
+                    is(&state, "/metadata", "some words")?;
+                    is(&state, "/state/status", "running")?;
+                    is(&state, "/state/id", t.id.clone())?;
+                    ensure!(state["pid"] != t.pid()?, "the pid is that of init: {state}");
+                    equal("descriptors", message.descriptors.len(), 1)?;
+                }
+                std::fs::remove_file(&path)?;
+                equal("descriptors of init", init.descriptors.len(), 1)
             }),
         case("seccomp-listener/not-used")
             .spec("If the `SCMP_ACT_NOTIFY` action is not used this value is ignored.")
