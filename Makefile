@@ -11,16 +11,16 @@ PREFIX    ?= /usr/local
 BUNDLES   := $(notdir $(patsubst %/,%,$(dir $(wildcard bundles/*/config.json))))
 , := ,
 # The guests of test-vm and vm-shell: v2, v1, hybrid, old, new. See docs/testing.md.
-VM        ?= v2
+GUESTS     = $(or $(VM),v2)
 VM_PROGRAM = $(if $(findstring /,$(RUNTIME)),$(PROGRAM),$(RUNTIME))
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
-VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_MEMORY)
+VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_BOOT$(,)CRUST_VM_MEMORY)
 
 # What `make bench` measures with, and what crust is compared with: the runtimes that are installed.
 FLOOR     := $(addprefix $(TARGET)/floor/,floor payload spawn)
 PEERS     ?= $(foreach name,crun runc youki,$(addprefix $(name)=,$(shell command -v $(name))))
 
-# What spec-tests-without takes away, one after the other, and the cases in which it can matter.
+# What spec-tests-without takes away, one after the other, when it has taken all; and the cases in which it can matter.
 CALLS     := clone3 close_range pidfd openat2 mount-api mount_setattr statx memfd_create keyctl bpf
 CONCERNED := create/ start/ kill/ delete/ exec/ hooks/ mounts/ mount-options/ idmap/ rootfs-traps/ masked-paths/ readonly-paths/ \
              namespaces/ user-namespace/ terminal/ cgroups/ seccomp cli/leaked process/session-keyring
@@ -56,12 +56,11 @@ spec-tests: deps $(BUILT) ## the specification's sentences, as root: [RUNTIME=ru
 	cargo build --release --locked --package spec-tests
 	$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM)
 
-spec-tests-without: deps $(BUILT) ## the same without the system calls that old kernels and strict filters do not have
+spec-tests-without: deps $(BUILT) ## the same without the system calls that old kernels and strict filters do not have: [CALLS=…]
 	cargo build --release --locked --package spec-tests
-	@for errno in ENOSYS EPERM; do echo "# without any of the calls: $$errno"; \
-		$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM) --without all --errno $$errno || exit; \
-		for call in $(CALLS); do echo "# without $$call: $$errno"; $(ROOT) $(TARGET)/release/spec-tests \
-			--runtime $(PROGRAM) --without $$call --errno $$errno $(CONCERNED) || exit; done; done
+	@for errno in ENOSYS EPERM; do for call in all $(CALLS); do echo "# without $$call: $$errno"; \
+		cases=; test $$call = all || cases='$(CONCERNED)'; \
+		$(ROOT) $(TARGET)/release/spec-tests --runtime $(PROGRAM) --without $$call --errno $$errno $$cases || exit; done; done
 
 syscalls: deps $(BUILT) $(FLOOR) ## how many system calls each command makes, against benches/syscalls.txt, as root
 	cargo build --release --locked --package benches
@@ -80,17 +79,17 @@ $(FLOOR): $(TARGET)/floor/%: benches/%.c
 
 test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old new"] [RUNTIME=runc] [CASES=…]
 	cargo build --release --locked --package spec-tests
-	$(VM_ROOT) vm/test $(VM_PROGRAM) $(TARGET)/release '$(VM)' $(CASES)
+	$(VM_ROOT) vm/test $(VM_PROGRAM) $(TARGET)/release '$(GUESTS)' $(CASES)
 
 test-clients: deps $(BUILT) ## containerd, CRI, Docker, Podman and Buildah with crust as their runtime, as root: [CASES=docker/exec] [RUNTIME=runc]
 	$(ROOT) clients/packages
 	$(ROOT) clients/run --runtime $(PROGRAM) $(CASES)
 
 test-clients-vm: deps $(BUILT) ## the same in a virtual machine, with systemd and newer clients: [VM=v2] [CASES=…] [RUNTIME=runc]
-	$(VM_ROOT) vm/clients $(VM_PROGRAM) '$(VM)' $(CASES)
+	$(VM_ROOT) vm/clients $(VM_PROGRAM) '$(GUESTS)' $(CASES)
 
 vm-shell: $(BUILT) ## a shell in a virtual machine, which has crust in its PATH: [VM=v2]
-	$(VM_ROOT) vm/run $(VM) $(TARGET)/release
+	$(VM_ROOT) vm/run $(GUESTS) $(TARGET)/release
 
 conformance: $(BUILT) ## a built checkout of opencontainers/runtime-tools, as root: SUITE_DIR=… [CASES=…] [RUNTIME=runc]
 	$(ROOT) suites/run conformance '$(SUITE_DIR)' --runtime $(PROGRAM) $(if $(BUILT),--known auto) $(CASES)
