@@ -10,6 +10,7 @@ mod cgroup_places;
 mod cgroups_path;
 mod cli;
 mod config_errors;
+mod contract;
 mod delete;
 mod device_rules;
 mod devices;
@@ -92,6 +93,7 @@ fn every() -> Vec<Case> {
         lifecycle::cases(),
         state::cases(),
         kill::cases(),
+        contract::cases(),
         delete::cases(),
         ends::cases(),
         systemd::cases(),
