@@ -81,6 +81,12 @@ fn lifecycle() -> Vec<Case> {
             let (answer, id) = (t.call(&["list", "--quiet"])?.succeeded()?, t.id.clone());
             equal("list", answer.stdout.trim(), id.as_str())
         }),
+        case("rootless/exec-in-created").runc(CONTRACT).needs(Need::Verb("exec")).run(|t| {
+            ordinary(t).probe(&["hang"]).create()?;
+            let id = t.id.clone();
+            equal("exit status", t.call(&["exec", &id, bundle::PROBE, "exit:5"])?.code, 5)?;
+            equal("status", t.status()?, "created")
+        }),
         case("rootless/root-of-a-user-namespace")
             .runc(
                 "root of a user namespace is a user: the state is in $XDG_RUNTIME_DIR (podman relies on it)",
