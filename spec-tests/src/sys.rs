@@ -62,6 +62,13 @@ pub fn window_size(descriptor: i32) -> Option<(u16, u16)> {
     (result == 0).then_some((size.ws_row, size.ws_col))
 }
 
+/// Give the terminal behind a descriptor another size; its foreground processes are told.
+pub fn resize(descriptor: i32, rows: u16, columns: u16) -> Result<i32, Errno> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one `winsize`, and the pointer is to one.
+    Errno::result(unsafe { libc::ioctl(descriptor, libc::TIOCSWINSZ, &raw const size) })
+}
+
 /// The description of the session keyring: `keyring;uid;gid;perm;name`.
 pub fn session_keyring() -> Option<String> {
     const KEYCTL_DESCRIBE: libc::c_long = 6;

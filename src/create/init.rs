@@ -273,6 +273,10 @@ pub(super) fn send_master(request: &create::Request, master: OwnedFd, end: &Chil
         None => {
             // As runc does: what goes on to a pipe has the lines of the program. A terminal adds what it needs itself.
             sys::terminal::keep_ends_of_lines(&master).at("process.terminal")?;
+            // Whoever attends to it keeps it at the size of ours, and may be later than the program's first look.
+            if let Some(size) = sys::terminal::size_of_ours() {
+                sys::terminal::set_size(&master, size).at("process.terminal")?;
+            }
             end.tell(&Request::Terminal(master))
         }
     }

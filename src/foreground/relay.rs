@@ -53,11 +53,8 @@ impl Relay {
 
     /// Give the pty the size of our terminal.
     pub fn fit(&self) {
-        let size = terminal::size(std::io::stdin())
-            .or_else(|_| terminal::size(std::io::stdout()))
-            .or_else(|_| terminal::size(std::io::stderr()));
-        // A serial line does not know its size; consoleSize is better than nothing by nothing.
-        if let Ok(size @ terminal::Size { rows: 1.., columns: 1.. }) = size {
+        // consoleSize is better than nothing by nothing.
+        if let Some(size) = terminal::size_of_ours() {
             let _it_stays_as_it_was = terminal::set_size(&self.master, size);
         }
     }

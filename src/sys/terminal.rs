@@ -84,6 +84,16 @@ pub fn size(terminal: impl AsFd) -> Result<Size> {
     Ok(Size { rows: size.ws_row, columns: size.ws_col })
 }
 
+/// The size of the terminal that we were started on, behind standard input, output or error. A serial line does not know
+/// its size, and tells zeros.
+pub fn size_of_ours() -> Option<Size> {
+    size(std::io::stdin())
+        .or_else(|_| size(std::io::stdout()))
+        .or_else(|_| size(std::io::stderr()))
+        .ok()
+        .filter(|size| size.rows > 0 && size.columns > 0)
+}
+
 /// Set a terminal's size. The kernel tells the processes in its foreground.
 pub fn set_size(terminal: impl AsFd, size: Size) -> Result<()> {
     let number = terminal.as_fd().as_raw_fd();

@@ -61,6 +61,7 @@ pub fn attempt(argument: &str) -> Value {
             word("ok")
         }
         "ready" => outcome(ready()),
+        "window-size" => json!(crate::sys::window_size(0)),
         "sleep-first" => {
             std::thread::sleep(Duration::from_millis(number(&operands, 0)));
             word("ok")

@@ -1,9 +1,12 @@
 //! runc's exec: what it must not do to the container and to the host, and what it leaves.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,7 +14,7 @@ use super::exec::exec;
 use crate::case::{Case, case};
 use crate::host::Need;
 use crate::sockets;
-use crate::trial::{Trial, is, until};
+use crate::trial::{Trial, did_is, is, until};
 use crate::verdict::{Verdict, equal};
 
 /// See the top of this file.
@@ -236,6 +239,33 @@ fn leftovers() -> Vec<Case> {
     ]
 }
 
+/// The facts of `exec --process` of a process with a terminal, from a terminal of 30 rows and 100 columns, which is given
+/// another size after a second.
+fn on_a_terminal(t: &mut Trial, arguments: &[&str], resize: Option<(u16, u16)>) -> Verdict<Value> {
+    t.running(&["stat:/"])?;
+    let mut process = t.config["process"].clone();
+    process["terminal"] = true.into();
+    process["args"] = json!([&["/spec-probe"], arguments].concat());
+    let path = t.path("process.json");
+    fs::write(&path, process.to_string())?;
+    let size = nix::pty::Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(Some(&size), None)?;
+    let runtime = t.command(&["exec", "--process", &path, &t.id]);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(runtime.get_program()).args(runtime.get_args());
+    command.stdin(terminal.slave.try_clone()?).stdout(terminal.slave.try_clone()?).stderr(terminal.slave);
+    let mut child = command.spawn()?;
+    drop(command); // our last descriptors of the slave
+    if let Some((rows, columns)) = resize {
+        std::thread::sleep(Duration::from_secs(1));
+        crate::sys::resize(terminal.master.as_raw_fd(), rows, columns)?;
+    }
+    let mut told = Vec::new();
+    let _end_of_a_terminal_is_eio = File::from(terminal.master).read_to_end(&mut told);
+    equal("exit status", child.wait()?.code(), Some(0))?;
+    Ok(serde_json::from_slice(&told)?)
+}
+
 fn terminals() -> Vec<Case> {
     vec![
         case("exec/terminal-of-ours")
@@ -249,6 +279,19 @@ fn terminals() -> Vec<Case> {
                     "the streams are no terminals: {streams:?}"
                 );
                 Ok(())
+            }),
+        case("exec/terminal-has-the-size-of-ours")
+            .runc("exec of a process with a terminal takes over the size of the caller's (CRI-O's `kubectl exec -t`)")
+            .needs(Need::Program("setsid"))
+            .run(|t| {
+                is(&on_a_terminal(t, &["exit:0"], None)?, "/terminal", json!([[30, 100], [30, 100], [30, 100]]))
+            }),
+        case("exec/terminal-is-resized")
+            .runc("exec of a process with a terminal follows the size of the caller's")
+            .needs(Need::Program("setsid"))
+            .run(|t| {
+                let facts = on_a_terminal(t, &["sleep-first:3000", "window-size"], Some((40, 120)))?;
+                did_is(&facts, "window-size", json!([40, 120]))
             }),
         case("exec/terminal-needs-a-receiver")
             .runc("exec --tty --detach without a console socket is refused")
