@@ -218,10 +218,6 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
     // Whatever becomes of the parent from here on, the state is written, and `delete` finds us.
     prctl::set_parent_death_signal(None).at("init")?;
     if let Some(gate) = &gate {
-        if host.euid != 0 && plan.namespaces.creates(Kind::User) {
-            // For an `exec` before `start`: our namespaces are shown to nobody but the machine's root otherwise.
-            prctl::set_dumpable(prctl::Dumpable::Yes).at("init")?;
-        }
         say_ready(end)?;
         gate.wait()?;
     }
