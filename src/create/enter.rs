@@ -20,7 +20,8 @@ pub fn namespaces(
 ) -> Result<(), Error> {
     let (plan, host, fork) = birthright;
     let namespaces = &plan.namespaces;
-    if namespaces.joins(Kind::User) && host.euid == 0 && !host.setgroups_denied {
+    let keeps = plan.process.as_ref().is_some_and(|process| process.user.keeps_groups());
+    if namespaces.joins(Kind::User) && host.euid == 0 && !host.setgroups_denied && !keeps {
         // In there it may be denied.
         credentials::set_groups(&[]).at("linux.namespaces")?;
     }
@@ -52,8 +53,17 @@ pub fn namespaces(
         }
         end.ask(&Request::MapIds)?;
     }
-    if namespaces.is_own(Kind::User) && plan.id_mappings.maps(0, 0) == (true, true) {
-        become_the_containers_root(host, plan.process.as_ref())?;
+    if namespaces.is_own(Kind::User) {
+        match (plan.id_mappings.maps(0, 0), &plan.process) {
+            ((true, true), process) => become_mapped(host, (0, 0), process.as_ref())?,
+            // Without a root it takes somebody else who may own what is made: that change takes no rights away.
+            ((uid, gid), Some(process)) => {
+                let user = &process.user;
+                let ids = (if uid { 0 } else { user.uid() }, if gid { 0 } else { user.gid() });
+                become_mapped(host, ids, Some(process))?;
+            }
+            _ => {}
+        }
     }
     prctl::set_dumpable(seen_by(namespaces, host)).at("init")?;
     intermediate::die_with_parent()?; // the change of user has cleared it
@@ -69,17 +79,14 @@ pub fn namespaces(
 
 /// An ordinary user has no rights over a process that is not dumpable, his own or not: its memory belongs to the first user
 /// namespace, whatever it has become since. His hooks enter its network, and `exec` its namespaces, before its program
-/// runs. Nobody else sees it, unless it is in a pid namespace that was there before.
+/// runs. Nobody else sees it, unless it is in a user or pid namespace that was there before.
 pub fn seen_by(namespaces: &Namespaces, host: &Host) -> prctl::Dumpable {
-    if host.caller.is_some() && !namespaces.joins(Kind::Pid) {
-        prctl::Dumpable::Yes
-    } else {
-        prctl::Dumpable::No
-    }
+    let is_alone = namespaces.creates(Kind::User) && !namespaces.joins(Kind::Pid);
+    if host.caller.is_some() && is_alone { prctl::Dumpable::Yes } else { prctl::Dumpable::No }
 }
 
-/// Be user and group 0 of the user namespace that we are in.
-pub fn become_the_containers_root(host: &Host, process: Option<&Process>) -> Result<(), Error> {
+/// Be this user and group of the user namespace that we are in.
+pub fn become_mapped(host: &Host, (uid, gid): (u32, u32), process: Option<&Process>) -> Result<(), Error> {
     let field = "linux.uidMappings";
     if !process.is_some_and(|process| process.user.keeps_groups()) {
         match credentials::set_groups(&[]) {
@@ -88,8 +95,8 @@ pub fn become_the_containers_root(host: &Host, process: Option<&Process>) -> Res
             done => done.at(field)?,
         }
     }
-    credentials::set_group(0).at(field)?;
-    credentials::set_user(0).at(field)
+    credentials::set_group(gid).at(field)?;
+    credentials::set_user(uid).at(field)
 }
 
 fn keeps_groups(host: &Host) -> bool {

@@ -202,7 +202,7 @@ fn enter_cgroup(entrance: Entrance, beside: &dyn Fn() -> Result<Entrance, Error>
 
 /// Whatever the container's root is, if it has one: a namespace need not map it.
 fn become_the_containers_root(host: &Host, process: &Process) -> Result<(), Error> {
-    match enter::become_the_containers_root(host, Some(process)) {
+    match enter::become_mapped(host, (0, 0), Some(process)) {
         Err(Error::Apply { source, .. }) if source.errno == Errno::EINVAL => Ok(()),
         done => done,
     }

@@ -2,6 +2,7 @@
 //! runtime that is in one already.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -66,6 +67,33 @@ fn alone() -> Vec<Case> {
                 is(&facts, "/uid", json!([1000, 1000, 1000]))?;
                 let want = ["1".to_owned(), first.to_string(), count.to_string()];
                 equal("uid_map", &words(did(&facts, maps[0]))[3..], want)
+            }),
+        case("rootless/newuidmap-is-roots")
+            .security(
+                "R30",
+                "programs with root's rights are called by the paths of the host, with an empty environment",
+            )
+            .needs(Need::Program("newuidmap"))
+            .needs(Need::File("/etc/subuid"))
+            .run(|t| {
+                if subordinate()?.is_none() {
+                    return skipped("the user has no subordinate ids");
+                }
+                plain(t).write_config()?;
+                let (bundle, id, told) = (t.bundle().display().to_string(), t.id.clone(), t.path("told"));
+                let trap = t.work.join("trap");
+                fs::create_dir(&trap)?;
+                for name in ["newuidmap", "newgidmap"] {
+                    fs::write(trap.join(name), format!("#!/bin/sh\necho $0 >> {told}\n"))?;
+                    fs::set_permissions(trap.join(name), fs::Permissions::from_mode(0o755))?;
+                }
+                let mut create =
+                    t.command(&["create", "--bundle", &bundle, "--pid-file", &t.path("pid"), &id]);
+                create.env("PATH", format!("{}:/usr/bin:/bin", trap.display()));
+                let streams = t.container_streams();
+                t.execute_with(create, &streams)?.succeeded()?;
+                ensure!(!t.work.join("told").exists(), "a program of the caller's $PATH was called");
+                Ok(())
             }),
         case("rootless/no-user-namespace-exec").runc(ALONE).needs(Need::Verb("exec")).run(|t| {
             plain(t).running(&[""])?;

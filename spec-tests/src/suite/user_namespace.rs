@@ -81,6 +81,14 @@ fn spec() -> Vec<Case> {
             let facts = t.facts_of(&["read:/proc/self/uid_map"])?;
             equal("uid_map", squeezed(did(&facts, "read:/proc/self/uid_map")), "0 100000 10\n1000 0 1")
         }),
+        case("user-namespace/root-is-not-mapped").spec(MAPPINGS).run(|t| {
+            mapped(t, &json!([{ "containerID": 1000, "hostID": 100_000, "size": 10 }]));
+            t.set("/process/user", json!({ "uid": 1005, "gid": 1005 }));
+            // Nobody but an id that is mapped can own what is made in it.
+            t.set("/mounts/1/options", json!(["nosuid", "mode=755", "uid=1000", "gid=1000"]));
+            t.set("/mounts/2/options", json!(["nosuid", "noexec", "newinstance", "uid=1000", "gid=1000"]));
+            is(&t.facts()?, "/uid", json!([1005, 1005, 1005]))
+        }),
         case("user-namespace/files-belong-to-the-mapped").spec(MAPPINGS).run(|t| {
             mapped(t, &large());
             chown(t.rootfs().join("tmp"), Some(100_000), Some(100_000))?;
@@ -318,6 +326,7 @@ fn refused() -> Vec<Case> {
         ("too-large-host-id", json!([row(0, 1 << 32, 1)]), INVALID),
         ("overlap-in-the-container", json!([row(0, 100_000, 10), row(5, 200_000, 10)]), INVALID),
         ("overlap-on-the-host", json!([row(0, 100_000, 10), row(100, 100_005, 10)]), INVALID),
+        ("id-that-is-none", json!([row(0, u32::MAX.into(), 1)]), INVALID),
         ("wraps-around", json!([row(0, 4_294_967_290, 100)]), INVALID),
         (
             "341-lines",
