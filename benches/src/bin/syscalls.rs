@@ -16,6 +16,9 @@ const USAGE: &str = "usage: syscalls --runtime PATH --payload PATH --limits FILE
 /// Growth that is let pass, in per cent: what a kernel or a machine has more or less of.
 const TOLERANCE: u64 = 4;
 
+/// And so many calls: how often a command waits for another process is not always the same.
+const FEW: u64 = 3;
+
 /// Each command is counted so often; the fewest count, since who waits for whom is not always the same.
 const REPETITIONS: usize = 5;
 
@@ -53,8 +56,8 @@ fn guard(runtime: &Path, payload: &Path, limits: &Path) -> Result<bool> {
     for (command, limit) in text.lines().filter_map(line) {
         let Some(&count) = counts.get(command) else { continue };
         let verdict = match count {
-            _ if count * 100 > limit * (100 + TOLERANCE) => "too many",
-            _ if count * 100 < limit * (100 - TOLERANCE) => "fewer: lower the number",
+            _ if count > limit + limit * TOLERANCE / 100 + FEW => "too many",
+            _ if count + limit * TOLERANCE / 100 + FEW < limit => "fewer: lower the number",
             _ => "",
         };
         fits &= verdict != "too many";
