@@ -103,7 +103,7 @@ impl Plan {
     pub fn new(spec: &Spec, bundle: &Path, found: Problems, host: &Host) -> Result<Self, Problems> {
         let mut problems = found;
         problems.keep(oci_version(spec.version()));
-        let nothing: Linux = serde_json::from_str("{}").unwrap_or_default();
+        let nothing: Linux = serde_json::from_slice(b"{}").unwrap_or_default();
         let linux = spec.linux().as_ref().unwrap_or(&nothing);
 
         let list = linux.namespaces().as_deref().unwrap_or_default();

@@ -93,7 +93,7 @@ mod entry {
         let enters = (1..count).any(|i| unsafe { enters(*arguments.wrapping_add(i) as *const u8) });
         // SAFETY: strings with a NUL, structures as the kernel wants them, on a stack that lives.
         unsafe {
-            if !enters || is_readonly(libc::SYS_statfs, EXE as usize) {
+            if !enters || is_readonly(libc::SYS_statfs, EXE as usize) || is_immutable() {
                 return;
             }
             // OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
@@ -123,6 +123,17 @@ mod entry {
         let result = unsafe { call(statfs, [file, found.as_mut_ptr() as usize, 0, 0, 0]) };
         // SAFETY: it has been filled.
         result == 0 && unsafe { (*found.as_ptr()).f_flags } as u64 & libc::ST_RDONLY != 0
+    }
+
+    /// Whether the file has the attribute `i` of `chattr(1)`, or fs-verity.
+    unsafe fn is_immutable() -> bool {
+        let mut found = MaybeUninit::<libc::statx>::uninit();
+        // SAFETY: a string with a NUL, and the structure that the kernel fills.
+        let result =
+            unsafe { call(libc::SYS_statx, [HERE, EXE as usize, 0, 0, found.as_mut_ptr() as usize]) };
+        let immutable = (libc::STATX_ATTR_IMMUTABLE | libc::STATX_ATTR_VERITY) as u64;
+        // SAFETY: it has been filled.
+        result == 0 && unsafe { (*found.as_ptr()).stx_attributes } & immutable != 0
     }
 
     /// Whether a word is a command that enters a container; one too many is no harm.
