@@ -118,6 +118,16 @@ pub fn cases() -> Vec<Case> {
             fs::remove_dir(&cgroup).ok();
             t.nothing_left("after the refusal")
         }),
+        case("cgroups/frozen-on-v2").spec(FIT).needs(Need::CgroupV2("")).run(|t| {
+            let Some(cgroup) = own_cgroups(t).pop() else { return Ok(()) };
+            fs::create_dir_all(&cgroup)?;
+            fs::write(cgroup.join("cgroup.freeze"), "1")?;
+            let answer = t.try_create()?;
+            fs::write(cgroup.join("cgroup.freeze"), "0")?;
+            answer.refused()?;
+            fs::remove_dir(&cgroup).ok();
+            t.nothing_left("after the refusal")
+        }),
         case("cgroups/namespace-hides-the-path")
             .spec("**`cgroup`** the container will have an isolated view of the cgroup hierarchy.")
             .needs(Need::Namespace("cgroup"))
