@@ -72,7 +72,11 @@ pub fn namespaces(
     }
     if namespaces.creates(Kind::Time) && fork != Fork::IntermediateFirst {
         namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?; // entered by execve(2), or by a later fork
-        plan.time_offsets.apply(procfs)?;
+        if !namespaces.is_own(Kind::User) {
+            plan.time_offsets.apply(procfs)?;
+        } else if !plan.time_offsets.is_empty() {
+            end.ask(&Request::SetTimeOffsets)?;
+        }
     }
     Ok(())
 }

@@ -240,6 +240,9 @@ impl Service<'_> {
                     self.introduce(init)?;
                 }
                 Request::MapIds => self.map_ids(init.pid)?,
+                Request::SetTimeOffsets => {
+                    plan.time_offsets.write_for(init.pid, proc::open_procfs().at("host")?)?;
+                }
                 Request::MoveNetDevices => {
                     let procfs = proc::open_procfs().at("host")?;
                     self.net_devices = Some(plan.net_devices.move_to(init.pid, &procfs)?);

@@ -16,6 +16,8 @@ pub enum Request {
     Born(i32),
     /// Write the maps of init's user namespace.
     MapIds,
+    /// Set the clocks of the time namespace that init has made for its children.
+    SetTimeOffsets,
     /// Move the network interfaces into init's network namespace.
     MoveNetDevices,
     /// Run the hooks `prestart` and `createRuntime`: everything is mounted.
@@ -69,6 +71,7 @@ impl ChildEnd {
         let (tag, text) = match request {
             Request::Born(pid) => (b'b', pid.to_string()),
             Request::MapIds => (b'm', String::new()),
+            Request::SetTimeOffsets => (b'o', String::new()),
             Request::MoveNetDevices => (b'n', String::new()),
             Request::RunHooks => (b'h', String::new()),
             Request::Terminal(master) => return socket::send(&self.0, b"t", &[master.as_fd()]).at(NAME),
@@ -130,6 +133,7 @@ impl ParentEnd {
         Ok(Some(match (bytes[0], descriptors.pop()) {
             (b'b', None) => Request::Born(number()?),
             (b'm', None) => Request::MapIds,
+            (b'o', None) => Request::SetTimeOffsets,
             (b'n', None) => Request::MoveNetDevices,
             (b'h', None) => Request::RunHooks,
             (b't', Some(master)) => Request::Terminal(master),

@@ -81,6 +81,18 @@ fn spec() -> Vec<Case> {
             let facts = t.facts_of(&["read:/proc/self/uid_map"])?;
             equal("uid_map", squeezed(did(&facts, "read:/proc/self/uid_map")), "0 100000 10\n1000 0 1")
         }),
+        case("user-namespace/time-offsets")
+            .spec("**`timeOffsets`** (object, OPTIONAL) sets the offset for Time Namespace.")
+            .needs_all(&[Need::Namespace("time"), Need::SpecVersion(1)])
+            .run(|t| {
+                mapped(t, &large());
+                t.namespace("time", None).set("/linux/timeOffsets", json!({ "boottime": { "secs": 86400 } }));
+                let facts = t.facts()?;
+                let difference = facts["boottime"].as_i64().unwrap_or_default()
+                    - crate::sys::clock_seconds(libc::CLOCK_BOOTTIME);
+                ensure!((86380..=86400).contains(&difference), "boottime differs by {difference} s");
+                Ok(())
+            }),
         case("user-namespace/root-is-not-mapped").spec(MAPPINGS).run(|t| {
             mapped(t, &json!([{ "containerID": 1000, "hostID": 100_000, "size": 10 }]));
             t.set("/process/user", json!({ "uid": 1005, "gid": 1005 }));

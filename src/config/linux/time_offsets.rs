@@ -41,12 +41,27 @@ impl TimeOffsets {
 
     /// Write the offsets of the time namespace that this process has made for its children, before anybody is in it.
     pub fn apply(&self, procfs: impl AsFd) -> Result<(), Error> {
+        self.write("self", procfs)
+    }
+
+    /// The same for another process: the files of one that is not dumpable are root's, and in a user namespace it is not
+    /// this root.
+    pub fn write_for(&self, pid: i32, procfs: impl AsFd) -> Result<(), Error> {
+        self.write(&pid.to_string(), procfs)
+    }
+
+    /// Whether the clocks stay as they are.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn write(&self, process: &str, procfs: impl AsFd) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());
         }
         let lines: String =
             self.0.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}\n")).collect();
-        file::write_value(procfs, "self/timens_offsets", &lines).at("linux.timeOffsets")
+        file::write_value(procfs, format!("{process}/timens_offsets"), &lines).at("linux.timeOffsets")
     }
 }
 
