@@ -50,6 +50,11 @@ impl Flags {
         Self(self.0 | other.0)
     }
 
+    /// The number that `seccomp(2)` is given.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     /// Whether all of the other are among these.
     pub const fn contain(self, other: Self) -> bool {
         self.0 & other.0 == other.0

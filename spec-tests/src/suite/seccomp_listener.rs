@@ -89,6 +89,23 @@ pub fn cases() -> Vec<Case> {
                 std::fs::remove_file(&path)?;
                 equal("descriptors of init", init.descriptors.len(), 1)
             }),
+        case("seccomp-listener/calls-of-the-runtime")
+            .runc("what the runtime calls on the way to the program does not wait for a listener that is not there yet")
+            .needs(Need::SpecVersion(3))
+            .run(|t| {
+                let path = short_path();
+                configure(t, &path);
+                // Not fcntl(2), which Rust's library makes at each close of a build for debugging. The others answer
+                // ENOSYS, once the receiver has closed the descriptor; before that they wait.
+                let calls = json!([CALL, "dup", "dup2", "dup3", "openat2", "sendmsg", "sendto", "getpid"]);
+                t.set("/linux/seccomp/syscalls/0/names", calls);
+                let listener = sockets::listen(path.as_ref())?;
+                let thread = std::thread::spawn(move || sockets::receive(&listener).map(drop));
+                let answer = t.try_create();
+                std::fs::remove_file(&path)?;
+                answer?.succeeded()?;
+                thread.join().map_err(|_| Stop::Failed("the receiver died".into()))?
+            }),
         case("seccomp-listener/not-used")
             .spec("If the `SCMP_ACT_NOTIFY` action is not used this value is ignored.")
             .run(|t| {

@@ -61,7 +61,7 @@ impl Seccomp {
         if seccomp.default_action() == LinuxSeccompAction::ScmpActNotify {
             problems.add(
                 format!("{FIELD}.defaultAction"),
-                "SCMP_ACT_NOTIFY would hang: nobody listens until init has made more calls",
+                "SCMP_ACT_NOTIFY cannot be used as default action: nobody listens until init has made more calls",
             );
         }
         let architectures = seccomp.architectures().as_deref().unwrap_or_default();
@@ -180,6 +180,8 @@ pub struct Program {
 impl Program {
     /// Load the filter into the caller. The descriptor, if there is one, is for [`Listener::path`].
     pub fn load(&self) -> Result<Option<OwnedFd>, Error> {
+        // As runc says it; what looks at a log finds it in either.
+        crate::log::debug(&format!("seccomp filter flags: {}", self.flags.bits()));
         sys::seccomp::load(&self.instructions, self.flags).at(FIELD)
     }
 

@@ -116,7 +116,7 @@ fn parse_rule(syscall: &LinuxSyscall, field: Field) -> Result<Rule, Problems> {
     }
     let notifies = syscall.action() == LinuxSeccompAction::ScmpActNotify;
     if notifies && syscall.names().iter().any(|name| name == "write") {
-        let rule = "SCMP_ACT_NOTIFY on \"write\" would hang: init writes before anybody listens";
+        let rule = "SCMP_ACT_NOTIFY cannot be used for the write syscall: init writes before anybody listens";
         problems.add(field.key("action"), rule);
     }
     let action = problems.keep(action(syscall.action(), syscall.errno_ret(), &field.key("errnoRet")));

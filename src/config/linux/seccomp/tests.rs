@@ -290,7 +290,7 @@ fn what_is_refused_and_where() {
     for (profile, text) in [
         (
             json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY would hang",
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action",
         ),
         (
             json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}),
@@ -310,7 +310,7 @@ fn what_is_refused_and_where() {
         ),
         (
             allow(json!([{"names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"}])),
-            "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY on \"write\" would hang",
+            "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY cannot be used for the write syscall",
         ),
         (
             allow(json!([{"names": [], "action": "SCMP_ACT_KILL"}])),
