@@ -84,7 +84,7 @@ const ROWS: &[Row] = &[
 pub fn cases() -> Vec<Case> {
     ROWS.iter()
         .map(|(condition, words, code, texts)| {
-            let name = words.join("-").replace("--", "").replace('/', "");
+            let name = words.join("-").replace("--", "").replace('/', "path-");
             let name = name.replace("-ID", "").replace("-BUNDLE", "");
             case(format!("contract/{condition:?}-{name}").to_lowercase())
                 .runc("callers know the exit status, the words on stderr and in the log, and silence on success")
