@@ -61,6 +61,7 @@ def prepare(folder, runtime, boxed):
     bash(r'''
         install -D "$RUNTIME" "$AT.new" && mv "$AT.new" "$AT"
         id "$NAME" >/dev/null 2>&1 || useradd --create-home --base-dir "$F" --shell /bin/bash "$NAME"
+        [ -e /etc/resolv.conf ] || echo nameserver 127.0.0.1 >/etc/resolv.conf
         grep -q "^$NAME:" /etc/subuid || echo "$NAME:100000:65536" | tee -a /etc/subuid >>/etc/subgid
     ''', RUNTIME=runtime, AT=RUNTIME, NAME=USER)
     image.archive(f"{folder}/images.tar")
