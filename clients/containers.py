@@ -83,7 +83,7 @@ def cases(podman):
 
     @case()
     def run_reads_stdin():
-        says(sh(f"(echo words; sleep 1) | {RUN} -i $B cat"), "^words$")
+        says(sh(f"(echo words; sleep $S) | {RUN} -i $B cat"), "^words$")
 
     @case()
     def run_with_a_terminal():
@@ -172,7 +172,7 @@ def cases(podman):
     @case()
     def exec_reads_stdin():
         detached()
-        says(sh("(echo words; sleep 1) | podman exec -i one cat"), "^words$")
+        says(sh("(echo words; sleep $S) | podman exec -i one cat"), "^words$")
 
     @case()
     def exec_with_a_terminal():

@@ -51,7 +51,7 @@ def run_of_a_missing_program():
 
 @case()
 def run_reads_stdin():
-    says(sh("(echo words; sleep 1) | $RUN --rm $B one cat"), "^words$")
+    says(sh("(echo words; sleep $S) | $RUN --rm $B one cat"), "^words$")
 
 
 @case()
@@ -199,7 +199,7 @@ def exec_with_a_terminal():
 @case()
 def exec_reads_stdin():
     detached()
-    says("(echo words; sleep 1) | ctr task exec --exec-id e one cat", "^words$")
+    says("(echo words; sleep $S) | ctr task exec --exec-id e one cat", "^words$")
 
 
 @case()

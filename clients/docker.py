@@ -100,7 +100,7 @@ def run_with_a_working_directory_that_is_a_file():
 
 @case()
 def run_reads_stdin():
-    says(sh(f"(echo words; sleep 1) | {RUN} -i $B cat"), "^words$")
+    says(sh(f"(echo words; sleep $S) | {RUN} -i $B cat"), "^words$")
 
 
 @case()
@@ -132,7 +132,7 @@ def create_then_start_attached():
 @case()
 def attach_and_detach():
     detached("-i", "cat")
-    says(sh("(sleep 1; echo hello; sleep 1) | docker attach one"), "^hello$", status=None)
+    says(sh("(sleep 1; echo hello; sleep $S) | docker attach one"), "^hello$", status=None)
 
 
 @case()
@@ -277,7 +277,7 @@ def exec_as_a_user_in_a_directory_with_an_environment():
 @case()
 def exec_reads_stdin():
     detached()
-    says(sh("(echo words; sleep 1) | docker exec -i one cat"), "^words$")
+    says(sh("(echo words; sleep $S) | docker exec -i one cat"), "^words$")
 
 
 @case()

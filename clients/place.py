@@ -57,7 +57,9 @@ def prepare(folder, runtime, boxed):
         cover(folder)
     os.makedirs(f"{folder}/tmp", exist_ok=True)
     os.chmod(f"{folder}/tmp", 0o1777)
-    os.environ |= {"TMPDIR": f"{folder}/tmp", "F": str(folder), "ARCHIVE": f"{folder}/images.tar"}
+    os.environ |= {"TMPDIR": f"{folder}/tmp", "F": str(folder), "ARCHIVE": f"{folder}/images.tar",
+                   # For how long an input stays open: ctr never sees an end that comes before the container's beginning.
+                   "S": str(case.SLOWNESS)}
     bash(r'''
         install -D "$RUNTIME" "$AT.new" && mv "$AT.new" "$AT"
         id "$NAME" >/dev/null 2>&1 || useradd --create-home --base-dir "$F" --shell /bin/bash "$NAME"
