@@ -152,6 +152,13 @@ impl Mount {
         }
     }
 
+    /// The path that a bind mount's source has in the container's root, if it is below: the mounts before it may have made
+    /// something else of it.
+    pub fn source_below(&self, root: &Path) -> Option<&Path> {
+        let (source, _) = self.bind_source()?;
+        source.strip_prefix(root).ok().filter(|inside| !inside.as_os_str().is_empty())
+    }
+
     /// The propagation types to give it, in the order of the options.
     pub fn propagation(&self) -> &[Propagation] {
         &self.options.propagation

@@ -58,7 +58,13 @@ impl View<'_> {
                 What::Cgroup => {
                     cgroup_mount::mount(rootfs.tree(), mount, namespaces, (cgroup, &host.hierarchy))?;
                 }
-                _ => rootfs::mount::mount(rootfs.tree(), mount, source, pid_namespace)?,
+                _ => {
+                    let source = match (source, mount.source_below(&self.root.path)) {
+                        (None, Some(inside)) => rootfs::mount::open_inside(rootfs.tree(), mount, inside)?,
+                        (source, _) => source,
+                    };
+                    rootfs::mount::mount(rootfs.tree(), mount, source, pid_namespace)?;
+                }
             }
         }
         let on_dev = |mount: &&Mount| mount.destination == Path::new("/dev");

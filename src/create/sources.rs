@@ -56,8 +56,8 @@ impl Sources {
                     .at(idmap.field.clone())?;
                 Ok(Some(source))
             }
-            None if all => crate::rootfs::mount::open_source(&Stage::Detached, mount, !shared),
-            None => Ok(None),
+            None if !all || !shared && mount.source_below(&plan.root.path).is_some() => Ok(None),
+            None => crate::rootfs::mount::open_source(&Stage::Detached, mount, !shared),
         });
         let mounts = mounts.collect::<Result<_, Error>>()?;
         Ok(Self { root, mounts })

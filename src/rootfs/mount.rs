@@ -28,6 +28,15 @@ pub fn open_source(stage: &Stage, mount: &Mount, slave: bool) -> Result<Option<O
     Ok(Some(tree))
 }
 
+/// The same of a source in the container's root, as the mounts before it have left it.
+pub fn open_inside(tree: &Tree, mount: &Mount, inside: &Path) -> Result<Option<OwnedFd>, Error> {
+    let Some((_, reach)) = mount.bind_source() else { return Ok(None) };
+    let field = mount.field.key("source");
+    let found = tree.open(inside, OFlag::empty()).at(field.clone())?;
+    let copy = tree.stage().copy(&found, "", reach);
+    copy.map_err(|error| explain_copy(error, reach)).at(field).map(Some)
+}
+
 /// `mount_namespaces(7)`: what lies below the mounts that came from a more privileged namespace stays covered.
 fn explain_copy(error: sys::Error, reach: Reach) -> sys::Error {
     if error.errno != Errno::EINVAL || reach == Reach::Tree {

@@ -310,6 +310,17 @@ fn pods() -> Vec<Case> {
                 t.bind(&source, "/tmp", &["bind"]);
                 did_is(&t.facts_of(&["read:/tmp/file"])?, "read:/tmp/file", "there")
             }),
+        case("user-namespace/source-in-the-containers-root")
+            .runc("a source below the container's root is what the mounts before it have made of it")
+            .run(|t| {
+                mapped(t, &large());
+                fs::create_dir(t.work.join("ours"))?;
+                fs::write(t.work.join("ours/file"), "mounted")?;
+                fs::set_permissions(t.bundle(), fs::Permissions::from_mode(0o700))?;
+                let (ours, inside) = (t.path("ours"), t.rootfs().join("tmp").display().to_string());
+                t.bind(&ours, "/tmp", &["bind"]).bind(&inside, "/etc", &["rbind"]);
+                did_is(&t.facts_of(&["read:/etc/file"])?, "read:/etc/file", "mounted")
+            }),
         case("user-namespace/host-devices-are-bound")
             .runc("devices in a user namespace are the host's nodes, mounted")
             .needs(Need::File("/dev/full"))
