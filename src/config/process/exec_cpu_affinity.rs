@@ -6,7 +6,7 @@ use oci_spec::runtime::ExecCPUAffinity as Given;
 
 use crate::config::number_list::{self, Mask, Wrong};
 use crate::error::{At, Error, Problems};
-use crate::sys::scheduling;
+use crate::sys::{is_missing, scheduling};
 
 const FIELD: &str = "process.execCPUAffinity";
 
@@ -51,7 +51,11 @@ impl ExecCpuAffinity {
 /// For a process that has entered the container's cgroup: all CPUs that it has there. Since Linux 6.2 the runtime's own
 /// affinity would outlive the change, and containers would be held to the CPUs of the daemon that made them.
 pub fn reset() -> Result<(), Error> {
-    scheduling::set_affinity(&[u64::MAX; MOST_CPUS / 64]).at("linux.resources.cpu.cpus")
+    match scheduling::set_affinity(&[u64::MAX; MOST_CPUS / 64]) {
+        // A filter around us: the caller's CPUs are what there is.
+        Err(error) if is_missing(error.errno) => Ok(()),
+        set => set.at("linux.resources.cpu.cpus"),
+    }
 }
 
 /// `0-3,7`; the same as nothing if it is empty.
