@@ -67,6 +67,11 @@ impl Workshop {
 
     /// Make a bundle.
     pub fn bundle(&self, name: &str, wish: Wish) -> Result<PathBuf> {
+        self.bundle_in(name, wish, None)
+    }
+
+    /// Make a bundle of a container that is to be in this cgroup, wherever we are.
+    pub fn bundle_in(&self, name: &str, wish: Wish, cgroup: Option<&str>) -> Result<PathBuf> {
         let bundle = self.directory.join(name);
         fs::create_dir_all(&bundle).attempt(name)?;
         for i in 0..wish.binds {
@@ -74,7 +79,11 @@ impl Workshop {
                 fs::create_dir_all(&place).attempt(place.display())?;
             }
         }
-        let config = self.config(wish).to_string();
+        let mut config = self.config(wish);
+        if let Some(cgroup) = cgroup {
+            config["linux"]["cgroupsPath"] = json!(format!("/{cgroup}"));
+        }
+        let config = config.to_string();
         fs::write(bundle.join("config.json"), config).attempt("config.json")?;
         Ok(bundle)
     }

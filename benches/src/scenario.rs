@@ -123,7 +123,7 @@ impl Scenario {
             }
             How::Many(count, jobs) => Ok(self.many(bench, &bundle, count, jobs)),
             How::Lifecycle => self.lifecycles(bench, &bundle),
-            How::Exec | How::State => self.in_a_container(bench, &bundle),
+            How::Exec | How::State => self.in_a_container(bench, wish),
             How::Version => Ok(self.versions(bench)),
             How::Memory(wish) => self.memory(bench, wish),
         }
@@ -204,10 +204,13 @@ impl Scenario {
         Ok(self.interleave(bench, jobs))
     }
 
-    fn in_a_container(&self, bench: &Bench, bundle: &Path) -> Result<Outcomes> {
+    fn in_a_container(&self, bench: &Bench, wish: Wish) -> Result<Outcomes> {
         let mut kept = Vec::new();
         for runtime in bench.runtimes.iter().filter(|runtime| !runtime.is_floor()) {
-            match runtime.keep(bench.shop, bundle, &Self::id(runtime)) {
+            let id = Self::id(runtime);
+            // Where the floor looks for it.
+            let bundle = bench.shop.bundle_in(&id, wish, Some(&id))?;
+            match runtime.keep(bench.shop, &bundle, &id) {
                 Ok(init) => kept.push((runtime, init)),
                 Err(why) => eprintln!("# {}: {why}", runtime.name),
             }
