@@ -2,13 +2,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use super::Cgroup;
 use super::hierarchy::Version;
 use crate::config::linux::cgroups_path::FIELD;
 use crate::error::{At, Error};
 use crate::sys::file::{self, Mode, OFlag};
-use crate::sys::process::PollFlags;
+use crate::sys::process::{self, PollFlags};
 use crate::sys::{self, pipe};
 
 /// A watch.
@@ -22,6 +23,9 @@ enum Watched {
     /// The kernel marks the file as changed.
     V2 { events: OwnedFd, kills: u64 },
 }
+
+/// How long the kernel may take to count the end of a cgroup.
+const LAST_COUNT: Duration = Duration::from_millis(100);
 
 const CONTROL: &str = "memory.oom_control";
 const EVENTS: &str = "memory.events";
@@ -57,12 +61,18 @@ impl OutOfMemory {
         }
     }
 
-    /// Whether it has happened since this was last asked. The end of the cgroup is none, though v1 counts it as one.
+    /// Whether it has happened since this was last asked. The end of the cgroup is none, though v1 counts it as one: under
+    /// systemd that follows at once.
     pub fn has_happened(&mut self) -> bool {
         match &mut self.0 {
             Watched::V1 { counter, control } => {
-                let counted = file::read(counter, &mut [0; 8], "eventfd").is_ok_and(|length| length == 8);
-                counted && file::read_from_start(control, &mut [0; 64], CONTROL).is_ok()
+                let counted = counted(counter);
+                if counted == 0 || file::read_from_start(control, &mut [0; 64], CONTROL).is_ok() {
+                    return counted > 0;
+                }
+                // It is gone, and its end is among what was counted, or is about to be.
+                let more = process::wait_readable(&*counter, Some(LAST_COUNT)).is_ok_and(|readable| readable);
+                counted + if more { self::counted(counter) } else { 0 } > 1
             }
             Watched::V2 { events, kills: before } => {
                 let now = kills(events).unwrap_or(*before);
@@ -71,6 +81,15 @@ impl OutOfMemory {
                 happened
             }
         }
+    }
+}
+
+/// What an eventfd has counted since it was last read.
+fn counted(counter: &OwnedFd) -> u64 {
+    let mut count = [0; 8];
+    match file::read(counter, &mut count, "eventfd") {
+        Ok(8) => u64::from_ne_bytes(count),
+        _ => 0,
     }
 }
 
