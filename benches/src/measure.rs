@@ -111,7 +111,7 @@ pub type Job<'a> = (String, Box<dyn FnMut() -> Result<Sample> + 'a>);
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// At most so long, but never less than [`Effort::FEWEST`] rounds.
+    /// At most so long, but never less than `FEWEST` rounds.
     pub time: Duration,
     /// At most so many rounds.
     pub rounds: usize,
