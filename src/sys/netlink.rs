@@ -16,7 +16,7 @@ use netlink_packet_route::address::{
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use nix::sys::socket::{self, MsgFlags, SockFlag, SockProtocol, SockType};
 
-use super::file::retry;
+use super::file::{self, retry};
 use super::namespace::{self, CloneFlags};
 use super::{Errno, Error, Result, named};
 
@@ -61,10 +61,13 @@ impl Netlink {
     /// that nothing can keep the caller from being where it was.
     pub fn open_in(namespace: BorrowedFd, name: &std::path::Path) -> Result<Self> {
         std::thread::scope(|scope| {
-            let entering = scope.spawn(|| {
+            let entering = std::thread::Builder::new().spawn_scoped(scope, || {
                 namespace::join(namespace, CloneFlags::CLONE_NEWNET, name)?;
                 Self::open()
             });
+            // The C library makes no thread where an outer filter refuses clone3(2).
+            let entering =
+                entering.map_err(|error| Error::new("clone3(2), for a thread", file::errno_of(&error)))?;
             entering.join().unwrap_or_else(|_| Err(Error::new("a thread for setns(2)", Errno::ECANCELED)))
         })
     }
