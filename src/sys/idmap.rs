@@ -1,9 +1,8 @@
 //! The id mapping of a mount: `mount_setattr(2)` with `MOUNT_ATTR_IDMAP`, Linux 5.12.
-#![expect(unsafe_code, reason = "neither nix nor libc wraps mount_setattr")]
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::mount::Reach;
+use super::mount::{Reach, mount_setattr};
 use super::{Result, checked};
 
 /// Give a mount that is attached nowhere the mapping of a user namespace. `EINVAL`: its file system cannot have one.
@@ -15,21 +14,8 @@ pub fn set(mount: impl AsFd, user_namespace: impl AsFd, reach: Reach) -> Result<
         propagation: 0,
         userns_fd: user_namespace.as_fd().as_raw_fd() as u64,
     };
-    let (recursive, word) = match reach {
-        Reach::One => (0, ""),
-        Reach::Tree => (libc::AT_RECURSIVE, ", AT_RECURSIVE"),
-    };
-    let flags = libc::AT_EMPTY_PATH | recursive;
-    // SAFETY: open descriptors, an empty path, and a structure that outlives the call, with its size.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_fd().as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const attr,
-            size_of::<libc::mount_attr>(),
-        )
-    };
+    let flags = libc::AT_EMPTY_PATH as u32 | reach.at_flag();
+    let result = mount_setattr(mount, c"", flags, &attr);
+    let word = if reach == Reach::Tree { ", AT_RECURSIVE" } else { "" };
     checked(result, || format!("mount_setattr(MOUNT_ATTR_IDMAP{word})")).map(drop)
 }

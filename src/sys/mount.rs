@@ -2,7 +2,7 @@
 //! and `mount(2)` where those are missing.
 #![expect(unsafe_code, reason = "neither nix nor libc wraps the new mount API")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
@@ -56,7 +56,7 @@ pub enum Reach {
 }
 
 impl Reach {
-    fn at_flag(self) -> u32 {
+    pub(super) fn at_flag(self) -> u32 {
         match self {
             Self::One => 0,
             Self::Tree => libc::AT_RECURSIVE as u32,
@@ -228,18 +228,7 @@ pub fn set_attributes(
         propagation: propagation.bits(),
         userns_fd: 0,
     };
-    let flags = libc::AT_EMPTY_PATH as u32 | reach.at_flag();
-    // SAFETY: an open descriptor, an empty path, and a structure that outlives the call, with its size.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_fd().as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const attr,
-            size_of::<libc::mount_attr>(),
-        )
-    };
+    let result = mount_setattr(mount, c"", libc::AT_EMPTY_PATH as u32 | reach.at_flag(), &attr);
     checked(result, || {
         let reach = if reach == Reach::Tree { ", AT_RECURSIVE" } else { "" };
         format!(
@@ -259,21 +248,26 @@ pub fn set_attributes_at(dir: impl AsFd, name: &str, attributes: Attributes) -> 
         propagation: 0,
         userns_fd: 0,
     };
-    // SAFETY: an open descriptor, a NUL-terminated name, and a structure that outlives the call, with its size.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            dir.as_fd().as_raw_fd(),
-            c_name.as_ptr(),
-            libc::AT_SYMLINK_NOFOLLOW,
-            &raw const attr,
-            size_of::<libc::mount_attr>(),
-        )
-    };
+    let result = mount_setattr(dir, &c_name, libc::AT_SYMLINK_NOFOLLOW as u32, &attr);
     checked(result, || {
         format!("mount_setattr({name:?}, set {:#x}, clear {:#x})", attributes.set, attributes.clear)
     })
     .map(drop)
+}
+
+/// The call itself, which neither nix nor libc wraps, and what it answers.
+pub(super) fn mount_setattr(at: impl AsFd, path: &CStr, flags: u32, attr: &libc::mount_attr) -> libc::c_long {
+    // SAFETY: an open descriptor, a NUL-terminated path, and a structure that outlives the call, with its size.
+    unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            at.as_fd().as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const *attr,
+            size_of::<libc::mount_attr>(),
+        )
+    }
 }
 
 /// `mount(2)`.
