@@ -150,7 +150,11 @@ fn serve(
                 continue;
             }
             Request::Failed(code, message) => return Err(Error::Program { code, message }),
-            Request::MapIds | Request::SetTimeOffsets | Request::MoveNetDevices | Request::RunHooks => {
+            Request::MapIds
+            | Request::OpenSources(_)
+            | Request::SetTimeOffsets
+            | Request::MoveNetDevices
+            | Request::RunHooks => {
                 return Err(Error::message("a further process asks for what only init may ask for"));
             }
         }

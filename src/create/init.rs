@@ -18,7 +18,7 @@ use crate::container::state::document;
 use crate::container::status::Status;
 use crate::create::assemble::View;
 use crate::create::protocol::{ChildEnd, Request};
-use crate::create::sources::Sources;
+use crate::create::sources::{Opened, Sources};
 use crate::create::{self, enter, identity, intermediate, program, stdio};
 use crate::error::{At, Error};
 use crate::host::Host;
@@ -47,7 +47,7 @@ pub struct Birthright<'a> {
     /// The cgroup's directories.
     pub cgroup: &'a Layout,
     /// Copies of the root and of the sources of bind mounts, where the parent had to make them.
-    pub sources: Sources,
+    pub sources: Opened,
     /// The compiled filter.
     pub filter: Option<Program>,
     /// Where to wait for `start`.
@@ -141,6 +141,10 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     }
 
     credentials::set_umask(0);
+    let sources = match sources {
+        Opened::Here(sources) => sources,
+        Opened::WhenAsked => Sources::ask(end, &procfs, plan)?,
+    };
     let others = if fork == Fork::IntermediateLast { joined.get(Kind::Pid) } else { None };
     let view =
         View { root, rootfs_propagation: *rootfs_propagation, mounts, devices, masked_paths, readonly_paths };

@@ -9,7 +9,7 @@ use crate::cgroup::layout::Layout;
 use crate::cgroup::{Cgroup, Entrance};
 use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
-use crate::config::linux::namespaces::Kind;
+use crate::config::linux::namespaces::{JoinedNamespaces, Kind};
 use crate::config::linux::net_devices::MovedDevices;
 use crate::config::linux::seccomp::Listener;
 use crate::container::destroy::run_poststop;
@@ -128,11 +128,12 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         filter,
         gate,
     };
-    let (mut init, end) = bear(birthright)?;
+    let (mut init, end, joined) = bear(birthright)?;
     let mut service = Service {
         order,
         dir,
         state: &state,
+        joined,
         terminal: None,
         identity: None,
         net_devices: None,
@@ -164,7 +165,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
 pub(super) const CPUS_OF_A_BIRTH: (u32, u32) = (6, 4);
 
 /// Clone the first child. In it, this does not return.
-fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
+fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd, JoinedNamespaces), Error> {
     let (parent_end, child_end) = protocol::pair()?;
     let namespaces = &birthright.plan.namespaces;
     let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel)).bits() as u32 as u64;
@@ -178,7 +179,7 @@ fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd), Error> {
             drop(parent_end);
             child_main(child_end, birthright.host.ignored_signals, |end| init::init(birthright, end))
         }
-        Fork::Parent(pid, pidfd) => Ok((Child::new(pid, pidfd), parent_end)),
+        Fork::Parent(pid, pidfd) => Ok((Child::new(pid, pidfd), parent_end, birthright.joined)),
     }
 }
 
@@ -219,6 +220,7 @@ struct Service<'a> {
     order: &'a Order<'a>,
     dir: &'a Dir,
     state: &'a State,
+    joined: JoinedNamespaces,
     terminal: Option<OwnedFd>,
     identity: Option<Init>,
     net_devices: Option<MovedDevices>,
@@ -240,6 +242,11 @@ impl Service<'_> {
                     self.introduce(init)?;
                 }
                 Request::MapIds => self.map_ids(init.pid)?,
+                Request::OpenSources(namespace) => {
+                    let procfs = proc::open_procfs().at("host")?;
+                    let sources = Sources::open_in(&namespace, &procfs, plan, &self.joined)?;
+                    end.send_descriptors(&sources.numbered())?;
+                }
                 Request::SetTimeOffsets => {
                     plan.time_offsets.write_for(init.pid, proc::open_procfs().at("host")?)?;
                 }

@@ -3,10 +3,11 @@
 //! Messages without a descriptor are sent by `write(2)` and read by `read(2)`: a filter that has just been loaded may
 //! forbid more.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::error::{At, Error};
+use crate::sys::namespace::MountNamespace;
 use crate::sys::{file, socket};
 
 /// What a child may not do for itself.
@@ -16,6 +17,8 @@ pub enum Request {
     Born(i32),
     /// Write the maps of init's user namespace.
     MapIds,
+    /// Copy the sources of mounts in init's mount namespace.
+    OpenSources(MountNamespace),
     /// Set the clocks of the time namespace that init has made for its children.
     SetTimeOffsets,
     /// Move the network interfaces into init's network namespace.
@@ -52,6 +55,9 @@ pub struct ChildEnd(OwnedFd);
 const NAME: &str = "parent and init";
 /// An error or a warning is cut rather than not sent, in bytes.
 const LONGEST_ERROR: usize = 16 << 10;
+/// The numbers of the descriptors of one message, and the tag.
+const LONGEST_LIST: usize = 1 + 4 * socket::MAX_DESCRIPTORS;
+const GONE: &str = "the parent has gone";
 
 /// Both ends.
 pub fn pair() -> Result<(ParentEnd, ChildEnd), Error> {
@@ -60,6 +66,26 @@ pub fn pair() -> Result<(ParentEnd, ChildEnd), Error> {
 }
 
 impl ChildEnd {
+    /// Ask for descriptors, each with the number that it has among those that there may be.
+    pub fn ask_for_descriptors(&self, request: &Request) -> Result<Vec<(usize, OwnedFd)>, Error> {
+        self.tell(request)?;
+        let mut all = Vec::new();
+        loop {
+            let mut bytes = Vec::with_capacity(LONGEST_LIST);
+            let (length, descriptors) = socket::receive_within(&self.0, &mut bytes).at(NAME)?;
+            match bytes[..length] {
+                [] => return Err(Error::message(GONE)),
+                [b's', ref numbers @ ..] => {
+                    let (numbers, _) = numbers.as_chunks();
+                    all.extend(
+                        numbers.iter().map(|number| u32::from_le_bytes(*number) as usize).zip(descriptors),
+                    );
+                }
+                _ => return Ok(all),
+            }
+        }
+    }
+
     /// Ask, and wait until it is done. An answer that does not come means that the parent is dead, or has given up.
     pub fn ask(&self, request: &Request) -> Result<(), Error> {
         self.tell(request)?;
@@ -71,6 +97,9 @@ impl ChildEnd {
         let (tag, text) = match request {
             Request::Born(pid) => (b'b', pid.to_string()),
             Request::MapIds => (b'm', String::new()),
+            Request::OpenSources(MountNamespace { namespace, root }) => {
+                return socket::send(&self.0, b"e", &[namespace.as_fd(), root.as_fd()]).at(NAME);
+            }
             Request::SetTimeOffsets => (b'o', String::new()),
             Request::MoveNetDevices => (b'n', String::new()),
             Request::RunHooks => (b'h', String::new()),
@@ -97,7 +126,7 @@ impl ChildEnd {
     /// Wait for the answer.
     pub fn wait(&self) -> Result<(), Error> {
         match file::read(&self.0, &mut [0], NAME).at(NAME)? {
-            0 => Err(Error::message("the parent has gone")),
+            0 => Err(Error::message(GONE)),
             _ => Ok(()),
         }
     }
@@ -130,6 +159,11 @@ impl ParentEnd {
         }
         let text = String::from_utf8_lossy(&bytes[1..length]).into_owned();
         let number = || text.parse().map_err(|_| Error::message(format!("{NAME}: {text:?} is no number")));
+        if let (b'e', [_, _]) = (bytes[0], &descriptors[..])
+            && let (Some(root), Some(namespace)) = (descriptors.pop(), descriptors.pop())
+        {
+            return Ok(Some(Request::OpenSources(MountNamespace { namespace, root })));
+        }
         Ok(Some(match (bytes[0], descriptors.pop()) {
             (b'b', None) => Request::Born(number()?),
             (b'm', None) => Request::MapIds,
@@ -147,6 +181,17 @@ impl ParentEnd {
             }
             (tag, _) => return Err(Error::message(format!("{NAME}: unknown request {tag}"))),
         }))
+    }
+
+    /// Descriptors that were asked for, before the answer.
+    pub fn send_descriptors(&self, all: &[(usize, BorrowedFd)]) -> Result<(), Error> {
+        for some in all.chunks(socket::MAX_DESCRIPTORS) {
+            let numbers = some.iter().flat_map(|(number, _)| (*number as u32).to_le_bytes());
+            let bytes: Vec<u8> = std::iter::once(b's').chain(numbers).collect();
+            let descriptors: Vec<BorrowedFd> = some.iter().map(|(_, descriptor)| *descriptor).collect();
+            socket::send(&self.0, &bytes, &descriptors).at(NAME)?;
+        }
+        Ok(())
     }
 
     /// Answer.
@@ -172,6 +217,21 @@ mod tests {
         child.wait().unwrap();
         drop(child);
         assert!(parent.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn descriptors_arrive_with_their_numbers() {
+        let (parent, child) = pair().unwrap();
+        let files: Vec<OwnedFd> =
+            (0..20).map(|_| file::open_path(file::here(), "/", file::OFlag::O_DIRECTORY).unwrap()).collect();
+        let numbered: Vec<_> = files.iter().enumerate().map(|(n, file)| (n * 1000, file.as_fd())).collect();
+        parent.send_descriptors(&numbered).unwrap();
+        parent.send(Done).unwrap();
+        let namespace = MountNamespace::own(crate::sys::proc::open_procfs().unwrap()).unwrap();
+        let arrived = child.ask_for_descriptors(&Request::OpenSources(namespace)).unwrap();
+        let numbers: Vec<usize> = arrived.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, (0..20).map(|n| n * 1000).collect::<Vec<_>>());
+        assert!(matches!(parent.receive().unwrap(), Some(Request::OpenSources(_))));
     }
 
     #[test]

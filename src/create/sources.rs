@@ -1,20 +1,22 @@
-//! The copies of mounts that only the parent can make, before there is anything else: where the container's users may not
+//! The copies of mounts that only the parent can make: where the container's users may not
 //! reach the host's paths, where mounts shall propagate to the host, which only copies from its own mount namespace do,
 //! and where a mount has an id mapping, which takes a right in the user namespace that its file system belongs to.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::config::Plan;
 use crate::config::idmap::{Idmap, Mapping};
 use crate::config::linux::namespaces::{JoinedNamespaces, Kind};
 use crate::config::mounts::{Mount, What};
+use crate::create::protocol::{ChildEnd, Request};
 use crate::create::user_namespaces::UserNamespaces;
 use crate::error::{At, Error};
 use crate::host::Host;
 use crate::rootfs::attributes;
 use crate::rootfs::stage::Stage;
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
+use crate::sys::namespace::MountNamespace;
 use crate::sys::{self, Errno, file, idmap, mountinfo};
 
 /// Detached mounts: of the root, and of each mount's source, or of a new file system.
@@ -26,20 +28,82 @@ pub struct Sources {
     pub mounts: Vec<Option<OwnedFd>>,
 }
 
+/// Where the parent opens them.
+#[derive(Debug)]
+pub enum Opened {
+    /// In its own mount namespace, before there is another. What it has not opened, init opens.
+    Here(Sources),
+    /// In the container's, when init asks: `mount_namespaces(7)`, flags of mounts and what they cover are locked in a mount
+    /// namespace of another user namespace, and in copies that are made there. A copy from our own could be remounted
+    /// without `ro`, `nosuid` and `nodev` by the container.
+    WhenAsked,
+}
+
+/// What there is to open, and for which config.
+struct Opening<'a> {
+    plan: &'a Plan,
+    joined: &'a JoinedNamespaces,
+    /// Mounts propagate to the host, which only copies from our own mount namespace do.
+    shared: bool,
+    /// Not only what has an id mapping.
+    all: bool,
+}
+
 impl Sources {
-    /// Make them. Nothing is attached, so that nothing on the machine changes.
-    pub fn open(plan: &Plan, host: &Host, joined: &JoinedNamespaces) -> Result<Self, Error> {
+    /// Open them, or find that they are init's to ask for. Nothing is attached, so that nothing on the machine changes.
+    pub fn open(plan: &Plan, host: &Host, joined: &JoinedNamespaces) -> Result<Opened, Error> {
         let shared = plan.rootfs_propagation.is_some_and(|p| p.kind == MsFlags::MS_SHARED);
         // Without the right to mount in our own namespace, the new one is where copies are made.
         let may_mount = host.euid == 0 && plan.namespaces.is_own(Kind::Mount);
-        let all = shared || plan.namespaces.is_own(Kind::User);
+        let users = plan.namespaces.is_own(Kind::User);
+        let all = shared || users;
         let mapped = plan.mounts.iter().find_map(|mount| mount.idmap.as_ref());
         if !may_mount || !(all || mapped.is_some()) {
-            return Ok(Self::default());
+            return Ok(Opened::Here(Self::default()));
         }
         if !mount::can_be_detached() {
-            return without_detached_mounts(shared, mapped);
+            return without_detached_mounts(shared, mapped).map(Opened::Here);
         }
+        if users && plan.namespaces.creates(Kind::Mount) {
+            return Ok(Opened::WhenAsked);
+        }
+        Opening { plan, joined, shared, all }.open().map(Opened::Here)
+    }
+
+    /// As the parent, open them in the container's mount namespace. Nothing there propagates to the host.
+    pub fn open_in(
+        namespace: &MountNamespace,
+        procfs: &OwnedFd,
+        plan: &Plan,
+        joined: &JoinedNamespaces,
+    ) -> Result<Self, Error> {
+        let opening = Opening { plan, joined, shared: false, all: true };
+        namespace.visit(procfs, || opening.open()).at("mounts")?
+    }
+
+    /// As init, ask for them.
+    pub fn ask(end: &ChildEnd, procfs: &OwnedFd, plan: &Plan) -> Result<Self, Error> {
+        let namespace = MountNamespace::own(procfs).at("mounts")?;
+        let mut sources = Self { root: None, mounts: plan.mounts.iter().map(|_| None).collect() };
+        for (number, source) in end.ask_for_descriptors(&Request::OpenSources(namespace))? {
+            match sources.mounts.get_mut(number) {
+                Some(place) => *place = Some(source),
+                None => sources.root = Some(source),
+            }
+        }
+        Ok(sources)
+    }
+
+    /// Each with its place in `mounts`; the root's comes after all of them.
+    pub fn numbered(&self) -> Vec<(usize, BorrowedFd<'_>)> {
+        let all = self.mounts.iter().chain([&self.root]).enumerate();
+        all.filter_map(|(number, source)| source.as_ref().map(|source| (number, source.as_fd()))).collect()
+    }
+}
+
+impl Opening<'_> {
+    fn open(&self) -> Result<Sources, Error> {
+        let Self { plan, joined, shared, all } = *self;
         let root = if all { Some(root(&plan.root.path)?) } else { None };
         let mut namespaces = UserNamespaces::default();
         let mounts = plan.mounts.iter().map(|mount| match &mount.idmap {
@@ -60,7 +124,7 @@ impl Sources {
             None => crate::rootfs::mount::open_source(&Stage::Detached, mount, !shared),
         });
         let mounts = mounts.collect::<Result<_, Error>>()?;
-        Ok(Self { root, mounts })
+        Ok(Sources { root, mounts })
     }
 }
 

@@ -1,20 +1,58 @@
 //! Namespaces: join, leave, name.
 #![expect(unsafe_code, reason = "two ioctls and sethostname's twin")]
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 pub use nix::sched::CloneFlags;
 
-use super::{Errno, Result, checked, named};
+use super::file::{self, Mode, OFlag};
+use super::{Errno, Result, checked, mount, named};
 
 /// `setns(2)`; `name` is the path that the descriptor was opened by.
-pub fn join(namespace: impl AsFd, kind: CloneFlags, name: &std::path::Path) -> Result<()> {
+pub fn join(namespace: impl AsFd, kind: CloneFlags, name: &Path) -> Result<()> {
     named(nix::sched::setns(namespace, kind), || format!("setns({name:?}, {kind:?})"))
 }
 
 /// `unshare(2)`.
 pub fn unshare(kinds: CloneFlags) -> Result<()> {
     named(nix::sched::unshare(kinds), || format!("unshare({kinds:?})"))
+}
+
+/// A mount namespace, and the root directory to have in it.
+#[derive(Debug)]
+pub struct MountNamespace {
+    /// `/proc/PID/ns/mnt`
+    pub namespace: OwnedFd,
+    /// Not the namespace's own, where a caller was put into a root (`chroot(2)`).
+    pub root: OwnedFd,
+}
+
+impl MountNamespace {
+    /// The one that the caller is in.
+    pub fn own(procfs: impl AsFd) -> Result<Self> {
+        Ok(Self {
+            namespace: file::open(procfs, "self/ns/mnt", OFlag::O_RDONLY, Mode::empty())?,
+            root: file::open_path(file::here(), "/", OFlag::O_DIRECTORY)?,
+        })
+    }
+
+    /// Do something in there, with the rights that the caller has here. Whatever came of it, afterwards the caller is where
+    /// it was; that it is not is the only other error. This process must have one thread.
+    pub fn visit<T>(&self, procfs: impl AsFd, act: impl FnOnce() -> T) -> Result<T> {
+        let ours = Self::own(procfs)?;
+        let directory = file::open_path(file::here(), ".", OFlag::O_DIRECTORY)?;
+        let done = self.enter().map(|()| act());
+        ours.enter()?;
+        file::chdir(&directory)?;
+        done
+    }
+
+    fn enter(&self) -> Result<()> {
+        join(&self.namespace, CloneFlags::CLONE_NEWNS, Path::new("ns/mnt"))?;
+        file::chdir(&self.root)?;
+        mount::chroot_here()
+    }
 }
 
 /// The type of the namespace that a file stands for, as its `CLONE_NEW*` flag; `ENOTTY` if it is none.

@@ -33,6 +33,7 @@ pub fn attempt(argument: &str) -> Value {
         "chown" => outcome(std::os::unix::fs::chown(path, Some(number(&operands, 1)), None)),
         "mknod" => outcome(make_node(&operands)),
         "mount" => outcome(mount_tmpfs(path)),
+        "remount" => outcome(remount_without_flags(path)),
         "sethostname" => outcome(nix::unistd::sethostname(path).map_err(io::Error::from)),
         "setuid" => outcome(nix::unistd::setuid(number::<u32>(&operands, 0).into()).map_err(io::Error::from)),
         "syscall" => syscall(&operands),
@@ -138,6 +139,11 @@ fn make_node(operands: &[&str]) -> io::Result<()> {
 
 fn mount_tmpfs(path: &str) -> io::Result<()> {
     mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>).map_err(io::Error::from)
+}
+
+fn remount_without_flags(path: &str) -> io::Result<()> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(io::Error::from)
 }
 
 /// `syscall:NUMBER[:ARGUMENT…]`, all decimal.

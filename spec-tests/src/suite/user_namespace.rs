@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
 use std::process::Child;
 
+use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
 use crate::case::{Case, case};
 use crate::host::Need;
 use crate::suite::namespaces::keeper;
 use crate::trial::{Trial, did, did_is, is};
-use crate::verdict::{Verdict, equal};
+use crate::verdict::{Verdict, equal, failed};
 
 const MAPPINGS: &str = "**`uidMappings`** (array of objects, OPTIONAL) describes the user namespace uid \
     mappings from the host to the container.";
@@ -18,6 +20,8 @@ const SIZE: &str = "**`size`** *(uint32, REQUIRED)* - is the number of ids to be
 const PODS: &str = "Kubernetes' pods with hostUsers: false";
 /// The first of a pod's ids on the host.
 const POD: u32 = 2 * 65536;
+const LOCKED: &str =
+    "what a mount of the host does not allow, no container with a user namespace gives itself";
 const INVALID: &str = "Runtimes MUST generate an error when invalid or unsupported values are encountered.";
 
 fn mapped(t: &mut Trial, mappings: &Value) {
@@ -54,6 +58,44 @@ fn large() -> Value {
 fn squeezed(text: &Value) -> String {
     let lines = text.as_str().unwrap_or_default().lines();
     lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+/// A mount of a directory on itself, with these flags, in the case's own mount namespace.
+fn bind_mount(t: &mut Trial, directory: &Path, flags: MsFlags) -> Verdict {
+    let (none, bind) = (None::<&str>, MsFlags::MS_BIND);
+    mount(Some(directory), directory, none, bind, none)?;
+    mount(none, directory, none, bind | MsFlags::MS_REMOUNT | flags, none)?;
+    t.accept_mounts();
+    Ok(())
+}
+
+/// The flags that a source has on the host are there in the container, and its administrator cannot take them off.
+fn stays_locked(t: &mut Trial, options: &[&str], destination: &str) -> Verdict {
+    let source = t.work.join("source");
+    fs::create_dir(&source)?;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let made = if destination == "/tmp" { source.clone() } else { source.join("below") };
+    if made != source {
+        fs::create_dir(&made)?;
+    }
+    mount(Some("tmpfs"), &made, Some("tmpfs"), flags, None::<&str>)?;
+    t.accept_mounts();
+    t.bind(&source.display().to_string(), "/tmp", options);
+    refuses_remount(t, destination, &["ro", "nosuid", "nodev", "noexec"])
+}
+
+fn refuses_remount(t: &mut Trial, destination: &str, flags: &[&str]) -> Verdict {
+    for set in ["bounding", "effective", "permitted"] {
+        t.set(&format!("/process/capabilities/{set}"), json!(["CAP_SYS_ADMIN"]));
+    }
+    let remount = format!("remount:{destination}");
+    let facts = t.facts_of(&[&remount])?;
+    did_is(&facts, &remount, "EPERM")?;
+    let mounts = facts["mounts"].as_array().cloned().unwrap_or_default();
+    let mount = mounts.into_iter().rfind(|mount| mount["destination"] == destination).unwrap_or_default();
+    let words = mount["options"].as_array().cloned().unwrap_or_default();
+    let missing = flags.iter().find(|flag| !words.contains(&json!(flag)));
+    missing.map_or(Ok(()), |flag| failed(format!("{destination} has lost {flag}: {words:?}")))
 }
 
 /// See the top of this file.
@@ -310,6 +352,55 @@ fn pods() -> Vec<Case> {
                 t.bind(&source, "/tmp", &["bind"]);
                 did_is(&t.facts_of(&["read:/tmp/file"])?, "read:/tmp/file", "there")
             }),
+        case("user-namespace/flags-of-a-source-are-locked").runc(LOCKED).run(|t| {
+            mapped(t, &large());
+            stays_locked(t, &["bind"], "/tmp")
+        }),
+        case("user-namespace/flags-of-a-source-are-locked-in-a-joined-one").runc(LOCKED).run(|t| {
+            let keeper = mapped_keeper(t, &[])?;
+            t.namespace("user", Some(&format!("/proc/{}/ns/user", keeper.id())));
+            let stayed = stays_locked(t, &["bind"], "/tmp");
+            end(keeper)?;
+            stayed
+        }),
+        case("user-namespace/flags-of-mounts-below-a-source-are-locked").runc(LOCKED).run(|t| {
+            mapped(t, &large());
+            stays_locked(t, &["rbind"], "/tmp/below")
+        }),
+        case("user-namespace/flags-of-an-idmapped-source-are-locked")
+            .runc(LOCKED)
+            .needs_all(&[Need::SpecVersion(1), Need::Kernel(6, 3, "id-mapped tmpfs")])
+            .run(|t| {
+                mapped(t, &large());
+                stays_locked(t, &["bind", "idmap"], "/tmp")
+            }),
+        case("user-namespace/flags-of-the-root-are-locked").runc(LOCKED).run(|t| {
+            mapped(t, &large());
+            let rootfs = t.rootfs();
+            bind_mount(t, &rootfs, MsFlags::MS_NODEV | MsFlags::MS_NOSUID)?;
+            refuses_remount(t, "/", &["nodev", "nosuid"])
+        }),
+        case("user-namespace/what-a-mount-of-the-host-covers-stays-covered").runc(LOCKED).run(|t| {
+            mapped(t, &large());
+            let source = t.work.join("source");
+            fs::create_dir_all(source.join("below"))?;
+            bind_mount(t, &source.join("below"), MsFlags::empty())?;
+            let text = t.bind(&source.display().to_string(), "/tmp", &["bind"]).refused()?;
+            ensure!(text.contains("EINVAL") || text.contains("invalid argument"), "{text}");
+            Ok(())
+        }),
+        case("user-namespace/many-sources").runc("each bind mount has its source").run(|t| {
+            mapped(t, &large());
+            let wanted: Vec<String> = (0..50).map(|n| format!("read:/tmp/{n}")).collect();
+            t.push("/mounts", json!({ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }));
+            for n in 0..50 {
+                let source = t.work.join(format!("source-{n}"));
+                fs::write(&source, format!("{n}"))?;
+                t.bind(&source.display().to_string(), &format!("/tmp/{n}"), &["bind"]);
+            }
+            let facts = t.facts_of(&wanted.iter().map(String::as_str).collect::<Vec<_>>())?;
+            wanted.iter().enumerate().try_for_each(|(n, read)| did_is(&facts, read, n.to_string()))
+        }),
         case("user-namespace/source-in-the-containers-root")
             .runc("a source below the container's root is what the mounts before it have made of it")
             .run(|t| {
