@@ -124,7 +124,8 @@ impl Plan {
         let listed = IdMappings::listed(uids, gids);
         let users =
             UserNamespace { namespaces: &namespaces, mappings: &listed, is_privileged: host.euid == 0 };
-        let mut mounts = problems.keep(mounts::parse(mounts, bundle, &users));
+        let base = mounts::Base { bundle, root: root.as_ref().map_or(Path::new(""), |root| &root.path) };
+        let mut mounts = problems.keep(mounts::parse(mounts, base, &users));
         let meaning =
             problems.keep(annotations::meaning(spec.annotations().as_ref(), host)).unwrap_or_default();
         let label = linux.mount_label().as_deref().map(|label| (meaning.mount_context, label));

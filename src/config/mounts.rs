@@ -56,8 +56,17 @@ const IN_PROC: [&str; 10] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
-/// `bundle` is where a relative source of a bind mount starts from.
-pub fn parse(mounts: &[spec::Mount], bundle: &Path, users: &UserNamespace) -> Result<Vec<Mount>, Problems> {
+/// What paths start from.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// A relative source of a bind mount.
+    pub bundle: &'a Path,
+    /// A destination, also one that is already written as the path that it has on the host.
+    pub root: &'a Path,
+}
+
+/// See [`Mount`].
+pub fn parse(mounts: &[spec::Mount], base: Base, users: &UserNamespace) -> Result<Vec<Mount>, Problems> {
     let namespaces = users.namespaces;
     let mut problems = Problems::default();
     if !mounts.is_empty() && !namespaces.is_own(Kind::Mount) {
@@ -66,12 +75,12 @@ pub fn parse(mounts: &[spec::Mount], bundle: &Path, users: &UserNamespace) -> Re
     }
     let mut list = Vec::with_capacity(mounts.len());
     for (i, mount) in mounts.iter().enumerate() {
-        list.extend(problems.keep(one(Field::new("mounts").index(i), mount, bundle, users)));
+        list.extend(problems.keep(one(Field::new("mounts").index(i), mount, base, users)));
     }
     problems.or(list)
 }
 
-fn one(field: Field, mount: &spec::Mount, bundle: &Path, users: &UserNamespace) -> Result<Mount, Problems> {
+fn one(field: Field, mount: &spec::Mount, base: Base, users: &UserNamespace) -> Result<Mount, Problems> {
     let mut problems = Problems::default();
     let words = mount.options().as_deref().unwrap_or_default();
     let typ = mount.typ().as_deref().unwrap_or_default();
@@ -89,7 +98,7 @@ fn one(field: Field, mount: &spec::Mount, bundle: &Path, users: &UserNamespace) 
                     "config.json: {field}.options: {word:?} says nothing for a bind mount, ignored"
                 ));
             }
-            What::Bind(bundle.join(source), reach)
+            What::Bind(base.bundle.join(source), reach)
         }
         None if options.remount => What::Remount,
         None if typ == "bind" || typ == "rbind" => {
@@ -111,12 +120,14 @@ fn one(field: Field, mount: &spec::Mount, bundle: &Path, users: &UserNamespace) 
     if idmap.is_some() && !matches!(what, What::Bind(..) | What::Filesystem(..)) {
         problems.add(field.key("options"), "only a bind mount or a new file system can have an id mapping");
     }
-    let destination = problems.keep(destination(&field, mount.destination(), &what)).unwrap_or_default();
+    let destination =
+        problems.keep(destination(&field, mount.destination(), (&what, base.root))).unwrap_or_default();
     problems.or(Mount { field, destination, what, options, idmap })
 }
 
-/// A relative destination starts from the container's root, as it always did; runc warns of it as well.
-fn destination(field: &Field, destination: &Path, what: &What) -> Result<PathBuf, Problems> {
+/// A relative destination starts from the container's root, as it always did; runc warns of it as well. One below the root's
+/// path on the host is meant to be that place, as it is with runc, not a copy of the whole path in the container.
+fn destination(field: &Field, destination: &Path, (what, root): (&What, &Path)) -> Result<PathBuf, Problems> {
     let field = field.key("destination");
     if destination.as_os_str().is_empty() {
         return Err(Problems::one(field, "must not be empty"));
@@ -125,6 +136,7 @@ fn destination(field: &Field, destination: &Path, what: &What) -> Result<PathBuf
         return Err(Problems::one(field, rule));
     }
     let clean = path::clean(destination);
+    let clean = clean.strip_prefix(path::clean(root)).map(path::clean).unwrap_or(clean);
     if clean == Path::new("/") {
         return Err(Problems::one(field, format!("{destination:?} is the container's root itself")));
     }
@@ -175,7 +187,8 @@ mod tests {
         let mount: spec::Mount = serde_json::from_str(json).unwrap();
         let namespaces = &Namespaces::created(&[Kind::Mount]);
         let users = UserNamespace { namespaces, mappings: &IdMappings::default(), is_privileged: true };
-        parse(&[mount], Path::new("/b"), &users).map(|mut list| list.remove(0))
+        let base = Base { bundle: Path::new("/b"), root: Path::new("/b/./rootfs") };
+        parse(&[mount], base, &users).map(|mut list| list.remove(0))
     }
 
     #[test]
@@ -185,6 +198,10 @@ mod tests {
                 .unwrap();
         assert_eq!(bind.what, What::Bind("/b/s".into(), Reach::Tree));
         assert_eq!(bind.destination, Path::new("/data/x"));
+        let inside = r#"{"destination":"/b/rootfs/data","source":"/b/rootfs/s","options":["bind"]}"#;
+        assert_eq!(parse_one(inside).unwrap().destination, Path::new("/data"));
+        let beside = r#"{"destination":"/b/rootfs-2/data","source":"s","options":["bind"]}"#;
+        assert_eq!(parse_one(beside).unwrap().destination, Path::new("/b/rootfs-2/data"));
         let proc = parse_one(r#"{"destination":"/proc","type":"proc","source":"proc"}"#).unwrap();
         assert_eq!(proc.what, What::Filesystem("proc".into(), "proc".into()));
     }
@@ -199,6 +216,8 @@ mod tests {
             r#"{"destination":"/x","options":["bind"]}"#,
             r#"{"destination":"/proc/self/attr","source":"/y","options":["bind"]}"#,
             r#"{"destination":"/proc/cpuinfo","type":"tmpfs"}"#,
+            r#"{"destination":"/b/rootfs","type":"tmpfs"}"#,
+            r#"{"destination":"/b/rootfs/proc/self/attr","source":"/y","options":["bind"]}"#,
             r#"{"destination":"/x","type":"proc","options":["tmpcopyup"]}"#,
             r#"{"destination":"/x","source":"/y","options":["bind"],"uidMappings":[{"containerID":0,"hostID":1,"size":1}]}"#,
             r#"{"destination":"/x","type":"cgroup","options":["idmap=uids=0-1-1;gids=0-1-1"]}"#,

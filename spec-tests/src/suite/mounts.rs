@@ -81,6 +81,13 @@ fn listed() -> Vec<Case> {
                 t.tmpfs("/a/b/c", &[]);
                 mount_of(&t.facts()?, "/a/b/c").map(drop)
             }),
+        case("mounts/destination-below-the-roots-path")
+            .runc("since 1.1.14: a destination below the host's path of the container's root is that place in it")
+            .run(|t| {
+                let destination = t.rootfs().join("tmp/x").display().to_string();
+                t.tmpfs(&destination, &[]);
+                mount_of(&t.facts()?, "/tmp/x").map(drop)
+            }),
         case("mounts/destination-not-set")
             .spec(
                 "**`destination`** (string, REQUIRED) Destination of mount point: path inside \

@@ -43,7 +43,8 @@ mod tests {
         let list: Vec<oci_spec::runtime::Mount> = serde_json::from_str(list).unwrap();
         let namespaces = &Namespaces::created(&[Kind::Mount]);
         let users = UserNamespace { namespaces, mappings: &IdMappings::default(), is_privileged: true };
-        crate::config::mounts::parse(&list, "/b".as_ref(), &users).unwrap()
+        let base = crate::config::mounts::Base { bundle: "/b".as_ref(), root: "/b/rootfs".as_ref() };
+        crate::config::mounts::parse(&list, base, &users).unwrap()
     }
 
     #[test]
