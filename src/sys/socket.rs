@@ -6,10 +6,12 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, sockopt,
 };
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::file::{self, OFlag, SFlag, retry};
 use super::{Errno, Error, Result, named};
@@ -94,6 +96,15 @@ pub fn receive_within(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<(usize, Vec
 /// Connect to a listening stream socket of the host. The path may be longer than the 108 bytes of `sun_path`, and what
 /// is not a socket is `ENOTSOCK` rather than a refused connection.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
+    connect_or_wait(path, None)
+}
+
+/// The same, where the other side may be slow: to connect and to send take no longer than this, then it is `EAGAIN`.
+pub fn connect_within(path: &Path, patience: Duration) -> Result<OwnedFd> {
+    connect_or_wait(path, Some(patience))
+}
+
+fn connect_or_wait(path: &Path, patience: Option<Duration>) -> Result<OwnedFd> {
     let call = || format!("connect({path:?})");
     let found = file::open_path(file::here(), path, OFlag::empty())?;
     if file::kind(&file::stat(&found)?) != SFlag::S_IFSOCK {
@@ -102,6 +113,12 @@ pub fn connect(path: &Path) -> Result<OwnedFd> {
     let socket =
         nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
     let socket = named(socket, || "socket(AF_UNIX, SOCK_STREAM)".into())?;
+    if let Some(patience) = patience {
+        let time = TimeVal::milliseconds(patience.as_millis().try_into().unwrap_or(i64::MAX));
+        named(nix::sys::socket::setsockopt(&socket, sockopt::SendTimeout, &time), || {
+            "setsockopt(SO_SNDTIMEO)".into()
+        })?;
+    }
     let address = named(UnixAddr::new(format!("/proc/self/fd/{}", found.as_raw_fd()).as_str()), call)?;
     named(retry(|| nix::sys::socket::connect(socket.as_raw_fd(), &address)), call)?;
     Ok(socket)
@@ -196,6 +213,11 @@ mod tests {
         std::fs::write(directory.join("file"), "").unwrap();
         assert_eq!(connect(&directory.join("file")).unwrap_err().errno, Errno::ENOTSOCK);
         assert_eq!(connect(&directory.join("none")).unwrap_err().errno, Errno::ENOENT);
+        // Nobody takes what waits, and no more may wait.
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let within = || connect_within(&directory.join("s"), Duration::from_millis(1));
+        let _waits = within().unwrap();
+        assert_eq!(within().unwrap_err().errno, Errno::EAGAIN);
         std::fs::remove_dir_all(top).unwrap();
     }
 }

@@ -59,27 +59,27 @@ pub struct Connection {
 impl Connection {
     /// Connect, and say who we are: the kernel tells the other side, also across user namespaces.
     pub fn open(path: &Path) -> Result<Self> {
-        let stream = socket::connect(path)?;
+        let stream = socket::connect_within(path, PATIENCE).map_err(late)?;
         socket::send(&stream, b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n", &[])?;
         let mut connection = Self { stream, received: Vec::new(), serial: 0 };
-        let deadline = Instant::now() + PATIENCE;
-        // "DATA", and "OK" with the server's identity.
-        while !connection.received.ends_with(b"\r\n") || lines(&connection.received) < 2 {
-            connection.fill(deadline)?;
-            if connection.received.starts_with(b"REJECTED")
-                || connection.received.windows(8).any(|w| w == b"REJECTED")
-            {
-                return Err(Error::new(format!("AUTH EXTERNAL on {path:?}: rejected"), Errno::EACCES));
+        let deadline = deadline();
+        let greeting = loop {
+            match greeting(&connection.received) {
+                Some(Ok(length)) => break length,
+                Some(Err(())) => {
+                    return Err(Error::new(format!("AUTH EXTERNAL on {path:?}: rejected"), Errno::EACCES));
+                }
+                None => connection.fill(deadline)?,
             }
-        }
-        connection.received.clear();
+        };
+        connection.received.drain(..greeting);
         Ok(connection)
     }
 
     /// Send a call; its number, which the answer has.
     pub fn send(&mut self, object: Object, member: &str, body: &Body) -> Result<u32> {
         self.serial += 1;
-        socket::send(&self.stream, &call(object, member, body, self.serial), &[])?;
+        socket::send(&self.stream, &call(object, member, body, self.serial), &[]).map_err(late)?;
         Ok(self.serial)
     }
 
@@ -102,7 +102,7 @@ impl Connection {
     fn fill(&mut self, deadline: Instant) -> Result<()> {
         let rest = deadline.saturating_duration_since(Instant::now());
         if rest.is_zero() || !process::wait_readable(&self.stream, Some(rest))? {
-            return Err(Error::new("D-Bus: systemd does not answer", Errno::ETIMEDOUT));
+            return Err(no_answer());
         }
         let mut buffer = [0; 4096];
         match file::read(&self.stream, &mut buffer, "D-Bus")? {
@@ -120,6 +120,51 @@ pub fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
-fn lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|&&c| c == b'\n').count()
+/// Nobody took the connection, or what was sent on it, in time.
+fn late(error: Error) -> Error {
+    if error.errno == Errno::EAGAIN { no_answer() } else { error }
+}
+
+fn no_answer() -> Error {
+    Error::new("D-Bus: systemd does not answer", Errno::ETIMEDOUT)
+}
+
+/// How long the answer to who we are is, once it is there: `DATA`, and `OK` with the server's identity. What follows is
+/// messages: systemd may have told of its units by the time we read.
+fn greeting(received: &[u8]) -> Option<std::result::Result<usize, ()>> {
+    let mut length = 0;
+    for _ in 0..2 {
+        let line = received[length..].split_inclusive(|&byte| byte == b'\n').next()?;
+        if line.starts_with(b"REJECTED") {
+            return Some(Err(()));
+        }
+        if !line.ends_with(b"\n") {
+            return None;
+        }
+        length += line.len();
+    }
+    Some(Ok(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_ends_with_its_second_line() {
+        let whole = b"DATA\r\nOK 0123\r\n";
+        assert_eq!(greeting(whole), Some(Ok(whole.len())));
+        for length in 0..whole.len() {
+            assert_eq!(greeting(&whole[..length]), None);
+        }
+        assert_eq!(greeting(b"REJECTED EXTERNAL\r\n"), Some(Err(())));
+        assert_eq!(greeting(b"DATA\r\nREJECTED EXTERNAL\r\n"), Some(Err(())));
+    }
+
+    #[test]
+    fn a_signal_may_come_with_the_greeting() {
+        for signal in [&b"l\x04\x01\x01\x05\n\r\n\0"[..], b"l\x04REJECTED\r\n"] {
+            assert_eq!(greeting(&[b"DATA\r\nOK 0123\r\n", signal].concat()), Some(Ok(15)));
+        }
+    }
 }
