@@ -14,7 +14,7 @@ BUNDLES   := $(notdir $(patsubst %/,%,$(dir $(wildcard bundles/*/config.json))))
 GUESTS     = $(or $(VM),v2)
 VM_PROGRAM = $(if $(findstring /,$(RUNTIME)),$(PROGRAM),$(RUNTIME))
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
-VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_BOOT$(,)CRUST_VM_MEMORY)
+VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_BOOT$(,)CRUST_VM_MEMORY$(,)SPEC_TESTS_SLOWNESS)
 
 # What `make bench` measures with, and what crust is compared with: the runtimes that are installed.
 FLOOR     := $(addprefix $(TARGET)/floor/,floor payload spawn)
