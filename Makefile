@@ -81,7 +81,7 @@ test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old 
 	cargo build --release --locked --package spec-tests
 	$(VM_ROOT) vm/test $(VM_PROGRAM) $(TARGET)/release '$(GUESTS)' $(CASES)
 
-test-clients: deps $(BUILT) ## containerd, CRI, Docker, Podman and Buildah with crust as their runtime, as root: [CASES=docker/exec] [RUNTIME=runc]
+test-clients: deps $(BUILT) ## containerd, CRI, CRI-O's calls, Docker, Podman and Buildah with crust as their runtime, as root: [CASES=docker/exec] [RUNTIME=runc]
 	$(ROOT) clients/packages
 	$(ROOT) clients/run --runtime $(PROGRAM) $(CASES)
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import time
 
@@ -146,8 +147,10 @@ def a_pod_with_a_container():
 
 
 @case()
-def a_pod_by_the_name_of_the_runtime():
-    is_equal(run(container(pod("crust")), "echo", "yes"), "yes", "ExecSync")
+def a_pod_by_the_handler_of_the_runtime_class():
+    kind = place.block("kubernetes.md", "yaml")
+    is_equal(re.search("^kind: (.*)$", kind, re.M)[1], "RuntimeClass", "kind")
+    is_equal(run(container(pod(re.search("^handler: (.*)$", kind, re.M)[1])), "echo", "yes"), "yes", "ExecSync")
 
 
 @case()
