@@ -1,6 +1,5 @@
 //! runc's exec: what it must not do to the container and to the host, and what it leaves.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -19,7 +18,7 @@ use crate::verdict::{Verdict, equal};
 
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
-    [accounts(), refused(), paused(), cgroups(), leftovers(), terminals(), readiness()]
+    [accounts(), refused(), paused(), cgroups(), own_binary(), terminals(), readiness()]
         .into_iter()
         .flatten()
         .collect()
@@ -191,29 +190,8 @@ fn cgroups() -> Vec<Case> {
     ]
 }
 
-fn leftovers() -> Vec<Case> {
+fn own_binary() -> Vec<Case> {
     vec![
-        case("exec/fifty-in-a-row").security("J05", "execs leave no process, no descriptor, no cgroup").run(
-            |t| {
-                t.running(&["stat:/"])?;
-                let init = t.pid()?;
-                let seen = |t: &Trial| -> Verdict<(usize, BTreeSet<String>, usize)> {
-                    let names = |path: String| -> Verdict<BTreeSet<String>> {
-                        let entries = fs::read_dir(path)?.flatten();
-                        Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-                    };
-                    let processes =
-                        fs::read_to_string(t.cgroup("pids")?.join("cgroup.procs"))?.lines().count();
-                    let state = names(t.runtime_root().join(&t.id).display().to_string())?;
-                    Ok((processes, state, names(format!("/proc/{init}/fd"))?.len()))
-                };
-                let before = seen(t)?;
-                for _ in 0..50 {
-                    exec(t, &[], &["/spec-probe", "quiet", "exit:0"])?.succeeded()?;
-                }
-                equal("processes, state files, descriptors", seen(t)?, before)
-            },
-        ),
         case("exec/the-runtime-is-not-writable")
             .security(
                 "R16",

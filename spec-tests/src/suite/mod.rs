@@ -17,6 +17,7 @@ mod devices;
 mod ends;
 mod events;
 mod exec;
+mod exec_load;
 mod exec_process;
 mod exec_safety;
 mod features;
@@ -137,6 +138,7 @@ fn every() -> Vec<Case> {
         update::cases(),
         events::cases(),
         exec::cases(),
+        exec_load::cases(),
         exec_process::cases(),
         exec_safety::cases(),
         config_errors::cases(),
