@@ -11,11 +11,14 @@ use crate::config::linux::rootfs_propagation::Propagation;
 use crate::config::mounts::{Mount, What};
 use crate::config::root::Root;
 use crate::create::Request;
+use crate::create::protocol::{self, ChildEnd};
 use crate::create::sources::Sources;
-use crate::error::Error;
+use crate::error::{At, Error};
 use crate::host::Host;
 use crate::rootfs::device_nodes::{self, Nodes};
+use crate::rootfs::resolve::Tree;
 use crate::rootfs::{self, Enter, Rootfs, cgroup_mount, cover, links};
+use crate::sys::file;
 
 /// The sections of the config that are the container's file system.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +44,7 @@ impl View<'_> {
         &self,
         (namespaces, host, request): (&Namespaces, &Host, &Request),
         sources: Sources,
-        (cgroup, pid_namespace): (&Layout, Option<&OwnedFd>),
+        (cgroup, pid_namespace, end): (&Layout, Option<&OwnedFd>, &ChildEnd),
     ) -> Result<Rootfs, Error> {
         let enter = match () {
             () if !namespaces.is_own(Kind::Mount) => Enter::Chroot,
@@ -53,14 +56,14 @@ impl View<'_> {
             return Ok(rootfs); // what would be mounted would be the caller's
         }
         let given = sources.mounts.into_iter().chain(std::iter::repeat_with(|| None));
-        for (mount, source) in self.mounts.iter().zip(given) {
+        for (number, (mount, source)) in self.mounts.iter().zip(given).enumerate() {
             match mount.what {
                 What::Cgroup => {
                     cgroup_mount::mount(rootfs.tree(), mount, namespaces, (cgroup, &host.hierarchy))?;
                 }
                 _ => {
                     let source = match (source, mount.source_below(&self.root.path)) {
-                        (None, Some(inside)) => rootfs::mount::open_inside(rootfs.tree(), mount, inside)?,
+                        (None, Some(inside)) => open_inside(rootfs.tree(), (number, mount), inside, end)?,
                         (source, _) => source,
                     };
                     rootfs::mount::mount(rootfs.tree(), mount, source, pid_namespace)?;
@@ -90,4 +93,19 @@ impl View<'_> {
         // Without a mount namespace the config may ask for none of these.
         if self.root.readonly { rootfs.make_readonly() } else { Ok(()) }
     }
+}
+
+/// The source of a bind mount that is in the container's root. The right to map its ids is the parent's.
+fn open_inside(
+    tree: &Tree,
+    (number, mount): (usize, &Mount),
+    inside: &Path,
+    end: &ChildEnd,
+) -> Result<Option<OwnedFd>, Error> {
+    let source = rootfs::mount::open_inside(tree, mount, inside)?;
+    if let (Some(source), Some(idmap)) = (&source, &mount.idmap) {
+        let source = file::duplicate(source).at(idmap.field.clone())?;
+        end.ask(&protocol::Request::MapMount(number, source))?;
+    }
+    Ok(source)
 }

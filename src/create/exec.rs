@@ -152,6 +152,7 @@ fn serve(
             Request::Failed(code, message) => return Err(Error::Program { code, message }),
             Request::MapIds
             | Request::OpenSources(_)
+            | Request::MapMount(..)
             | Request::SetTimeOffsets
             | Request::MoveNetDevices
             | Request::RunHooks => {

@@ -148,7 +148,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     let others = if fork == Fork::IntermediateLast { joined.get(Kind::Pid) } else { None };
     let view =
         View { root, rootfs_propagation: *rootfs_propagation, mounts, devices, masked_paths, readonly_paths };
-    let rootfs = view.assemble((namespaces, host, request), sources, (cgroup, others))?;
+    let rootfs = view.assemble((namespaces, host, request), sources, (cgroup, others, end))?;
     let terminal = match process.as_ref().and_then(|p| p.terminal.map(|size| (size, p.user.uid()))) {
         Some((size, uid)) => Some(rootfs::open_terminal(&rootfs, size, uid)?),
         None => None,

@@ -20,7 +20,7 @@ use crate::container::state::{Creation, Init, State};
 use crate::container::status::Status;
 use crate::create::init::{self, Birthright};
 use crate::create::protocol::{self, ChildEnd, Done, ParentEnd, Request};
-use crate::create::sources::Sources;
+use crate::create::sources::{self, Sources};
 use crate::create::{self, Then};
 use crate::error::{At, Error};
 use crate::host::Host;
@@ -246,6 +246,11 @@ impl Service<'_> {
                     let procfs = proc::open_procfs().at("host")?;
                     let sources = Sources::open_in(&namespace, &procfs, plan, &self.joined)?;
                     end.send_descriptors(&sources.numbered())?;
+                }
+                Request::MapMount(number, source) => {
+                    if let Some(mount) = plan.mounts.get(number) {
+                        sources::map(&source, mount, &self.joined)?;
+                    }
                 }
                 Request::SetTimeOffsets => {
                     plan.time_offsets.write_for(init.pid, proc::open_procfs().at("host")?)?;

@@ -19,6 +19,8 @@ pub enum Request {
     MapIds,
     /// Copy the sources of mounts in init's mount namespace.
     OpenSources(MountNamespace),
+    /// Map the ids of this detached mount, which is the source of the mount with this number.
+    MapMount(usize, OwnedFd),
     /// Set the clocks of the time namespace that init has made for its children.
     SetTimeOffsets,
     /// Move the network interfaces into init's network namespace.
@@ -100,6 +102,10 @@ impl ChildEnd {
             Request::OpenSources(MountNamespace { namespace, root }) => {
                 return socket::send(&self.0, b"e", &[namespace.as_fd(), root.as_fd()]).at(NAME);
             }
+            Request::MapMount(number, source) => {
+                let text = format!("i{number}");
+                return socket::send(&self.0, text.as_bytes(), &[source.as_fd()]).at(NAME);
+            }
             Request::SetTimeOffsets => (b'o', String::new()),
             Request::MoveNetDevices => (b'n', String::new()),
             Request::RunHooks => (b'h', String::new()),
@@ -171,6 +177,7 @@ impl ParentEnd {
             (b'n', None) => Request::MoveNetDevices,
             (b'h', None) => Request::RunHooks,
             (b't', Some(master)) => Request::Terminal(master),
+            (b'i', Some(source)) => Request::MapMount(number()? as usize, source),
             (b'r', None) => Request::LimitResources,
             (b'l', None) => Request::ForwardListener(number()?),
             (b'w', None) => Request::Warning(text),

@@ -107,25 +107,42 @@ impl Opening<'_> {
         let root = if all { Some(root(&plan.root.path)?) } else { None };
         let mut namespaces = UserNamespaces::default();
         let mounts = plan.mounts.iter().map(|mount| match &mount.idmap {
+            _ if !shared && mount.source_below(&plan.root.path).is_some() => Ok(None),
             Some(idmap) => {
-                let users = match &idmap.mapping {
-                    Mapping::Of(mappings) => namespaces.with(mappings)?,
-                    Mapping::Joined => joined.get(Kind::User).map(AsFd::as_fd).ok_or_else(|| {
-                        Error::message(format!("{}: there is no user namespace to join", idmap.field))
-                    })?,
-                };
                 let source = open_any(mount, !shared)?;
-                idmap::set(&source, users, idmap.reach)
-                    .map_err(|error| explain(error, mount, idmap.reach))
-                    .at(idmap.field.clone())?;
+                set_idmap(&source, mount, idmap, (joined, &mut namespaces))?;
                 Ok(Some(source))
             }
-            None if !all || !shared && mount.source_below(&plan.root.path).is_some() => Ok(None),
+            None if !all => Ok(None),
             None => crate::rootfs::mount::open_source(&Stage::Detached, mount, !shared),
         });
         let mounts = mounts.collect::<Result<_, Error>>()?;
         Ok(Sources { root, mounts })
     }
+}
+
+/// As the parent, map the source of a mount that init has found in the container's root.
+pub fn map(source: &OwnedFd, mount: &Mount, joined: &JoinedNamespaces) -> Result<(), Error> {
+    let idmap = mount.idmap.as_ref();
+    idmap.map_or(Ok(()), |idmap| set_idmap(source, mount, idmap, (joined, &mut UserNamespaces::default())))
+}
+
+fn set_idmap(
+    source: &OwnedFd,
+    mount: &Mount,
+    idmap: &Idmap,
+    (joined, namespaces): (&JoinedNamespaces, &mut UserNamespaces),
+) -> Result<(), Error> {
+    let users = match &idmap.mapping {
+        Mapping::Of(mappings) => namespaces.with(mappings)?,
+        Mapping::Joined => joined
+            .get(Kind::User)
+            .map(AsFd::as_fd)
+            .ok_or_else(|| Error::message(format!("{}: there is no user namespace to join", idmap.field)))?,
+    };
+    idmap::set(source, users, idmap.reach)
+        .map_err(|error| explain(error, mount, idmap.reach))
+        .at(idmap.field.clone())
 }
 
 /// What is mapped or shared is refused; what container users do not reach fails later, when init opens it.

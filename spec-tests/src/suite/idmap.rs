@@ -24,6 +24,8 @@ const NOTHING: &str = "If there are no `uidMappings` and `gidMappings` specified
 const RECURSIVE: &str =
     "Indicates that the mount MUST have an idmapping applied, and the mapping is applied recursively.";
 const TOGETHER: &str = "If specified, it MUST be specified along with `gidMappings`.";
+const INSIDE: &str =
+    "since 1.2: a mapped source below the container's root is what the mounts before have made of it";
 const TEXT: &str = "crun's form of a mapping in the option";
 
 fn row(container: u32, host: u32, size: u32) -> Value {
@@ -109,6 +111,29 @@ fn bound() -> Vec<Case> {
             .run(move |t| as_mapped(t, &["rbind", "rw", "rprivate"], same())),
         case("idmap/implied").spec(IMPLIED).run(move |t| as_mapped(t, &["bind", "idmap"], None)),
         case("idmap/implied-ridmap").spec(IMPLIED).run(move |t| as_mapped(t, &["rbind", "ridmap"], None)),
+        case("idmap/source-in-the-containers-root")
+            .runc(INSIDE)
+            .run(|t| {
+                let ours = source(t)?;
+                let inside = t.rootfs().join("tmp").display().to_string();
+                users(t).bind(&ours, "/tmp", &["bind"]).bind(&inside, "/etc", &["rbind", "ridmap"]);
+                let facts = facts(t, &["stat:/etc/file", "stat:/tmp/file"])?;
+                owner_inside(&facts, "stat:/etc/file", 5, 6)?;
+                owner_inside(&facts, "stat:/tmp/file", 65534, 65534)
+            }),
+        case("idmap/source-in-the-containers-root-without-a-user-namespace")
+            .runc(INSIDE)
+            .run(|t| {
+                let ours = source(t)?;
+                let inside = t.rootfs().join("tmp").display().to_string();
+                t.bind(&ours, "/tmp", &["bind"]);
+                let entry = json!({
+                    "destination": "/etc", "type": "bind", "source": inside, "options": ["rbind"],
+                    "uidMappings": row(5, 0, 1), "gidMappings": row(6, 0, 1),
+                });
+                t.push("/mounts", entry);
+                owner_inside(&facts(t, &["stat:/etc/file"])?, "stat:/etc/file", 0, 0)
+            }),
         case("idmap/other-ids").spec(OWN).run(|t| {
             bind(users(t), &["bind", "idmap"], Some((row(0, 101_000, 10), row(0, 102_000, 10))))?;
             let facts = facts(t, &["stat:/tmp/file", "create:/tmp/new"])?;
