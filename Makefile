@@ -91,11 +91,13 @@ test-clients-vm: deps $(BUILT) ## the same in a virtual machine, with systemd an
 vm-shell: $(BUILT) ## a shell in a virtual machine, which has crust in its PATH: [VM=v2]
 	$(VM_ROOT) vm/run $(GUESTS) $(TARGET)/release
 
-conformance: $(BUILT) ## a built checkout of opencontainers/runtime-tools, as root: SUITE_DIR=… [CASES=…] [RUNTIME=runc]
-	$(ROOT) suites/run conformance '$(SUITE_DIR)' --runtime $(PROGRAM) $(if $(BUILT),--known auto) $(CASES)
+conformance: $(BUILT) ## a built checkout of opencontainers/runtime-tools, as root: SUITE_DIR=… [VM=v2] [CASES=…] [RUNTIME=runc]
+	$(if $(VM),$(VM_ROOT) vm/others $(VM),$(ROOT) suites/run) conformance '$(SUITE_DIR)' \
+		$(if $(VM),$(VM_PROGRAM),--runtime $(PROGRAM)) $(if $(BUILT),--known auto) $(CASES)
 
-bats: $(BUILT) ## a prepared checkout of opencontainers/runc, as root: SUITE_DIR=… [FILES=…] [RUNTIME=runc]
-	$(ROOT) suites/run bats '$(SUITE_DIR)' --runtime $(PROGRAM) $(if $(BUILT),--known auto) $(FILES)
+bats: $(BUILT) ## a prepared checkout of opencontainers/runc, as root: SUITE_DIR=… [VM=v2] [FILES=…] [RUNTIME=runc]
+	$(if $(VM),$(VM_ROOT) vm/others $(VM),$(ROOT) suites/run) bats '$(SUITE_DIR)' \
+		$(if $(VM),$(VM_PROGRAM),--runtime $(PROGRAM)) $(if $(BUILT),--known auto) $(FILES)
 
 coverage: deps ## the lines that unit tests and spec-tests execute, as root
 	.ci/coverage

@@ -19,7 +19,12 @@ echo "$mounts" | while read -r where type options; do
 done
 mount -t tmpfs -o mode=755 run /run
 ip link set lo up
-"$@" & wait $!
+if [ -e /sys/fs/cgroup/cgroup.procs ]; then
+    # On v2 a cgroup that is divided among others has no processes.
+    mkdir /sys/fs/cgroup/box
+    echo $$ >/sys/fs/cgroup/box/cgroup.procs
+fi
+exec unshare --pid --fork --kill-child --mount-proc bash -c '"$@" & wait $!' box "$@"
 '''
 
 
@@ -44,11 +49,14 @@ class Cgroup:
 
     def __enter__(self):
         for directory in self.directories:
+            above = os.path.dirname(directory)
+            if os.path.exists(f"{above}/cgroup.subtree_control"):
+                for controller in open(f"{above}/cgroup.controllers").read().split():
+                    open(f"{above}/cgroup.subtree_control", "w").write(f"+{controller}")
             os.mkdir(directory)
             for file in ("cpuset.cpus", "cpuset.mems"):  # v1: nobody enters a cpuset without
                 if os.path.exists(f"{directory}/tasks") and os.path.exists(f"{directory}/{file}"):
-                    above = open(f"{os.path.dirname(directory)}/{file}").read()
-                    open(f"{directory}/{file}", "w").write(above)
+                    open(f"{directory}/{file}", "w").write(open(f"{above}/{file}").read())
         return self
 
     def enter(self):
@@ -80,8 +88,7 @@ def run(command, name, seconds, output, env, cwd, complete=lambda: False):
     """Exit status of the command, or None when the time was over. `output` is a file for all that it says. What still
     runs a while after the output is complete is not waited for."""
     with Cgroup(name) as cgroup:
-        box = ["unshare", "--mount", "--cgroup", "--ipc", "--uts", "--net", "--pid", "--fork", "--kill-child",
-               "--mount-proc", "bash", "-c", INSIDE, "box"]
+        box = ["unshare", "--mount", "--cgroup", "--ipc", "--uts", "--net", "bash", "-c", INSIDE, "box"]
         # An input that never ends: at its end a terminal would be told so.
         process = subprocess.Popen(box + command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=env,
                                    cwd=cwd, preexec_fn=cgroup.enter, start_new_session=True)
