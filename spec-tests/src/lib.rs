@@ -14,5 +14,6 @@ pub mod runner;
 pub mod sockets;
 pub mod suite;
 pub mod sys;
+pub mod traced;
 pub mod trial;
 pub mod without;

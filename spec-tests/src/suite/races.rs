@@ -1,13 +1,21 @@
 //! Several calls at once, and calls that are killed: one winner, and nothing left.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::case::{Case, case};
-use crate::trial::Trial;
-use crate::verdict::{Verdict, equal};
+use crate::host::Need;
+use crate::traced::{Victim, kill_at};
+use crate::trial::{Trial, slowness, until};
+use crate::verdict::{Stop, Verdict, equal, failed};
 
 const AT_ONCE: usize = 8;
+
+const CREATE_KILLED: &str =
+    "a create that is killed at one of its system calls leaves nothing that delete --force does not remove";
+const CHILD_KILLED: &str =
+    "a create whose child is killed at one of its system calls succeeds, or says no and leaves nothing";
 
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
@@ -25,7 +33,7 @@ pub fn cases() -> Vec<Case> {
             let id = t.id.clone();
             let codes = all_at_once(t, &["start", &id])?;
             equal("winners", codes.iter().filter(|code| **code == 0).count(), 1)?;
-            crate::trial::until("the program", || t.rootfs().join("tmp/log").exists())?;
+            until("the program", || t.rootfs().join("tmp/log").exists())?;
             equal("starts", std::fs::read_to_string(t.rootfs().join("tmp/log"))?.as_str(), "started\n")
         }),
         case("races/delete").security("J03", "many delete --force of one container all succeed").run(|t| {
@@ -41,6 +49,20 @@ pub fn cases() -> Vec<Case> {
         case("races/killed-run")
             .security("J11", "a run --detach that is killed at any time leaves nothing that delete --force does not remove")
             .run(|t| killed_at(t, &["run", "--detach"])),
+        case("races/create-killed-at-a-call")
+            .security("J10", CREATE_KILLED)
+            .run(|t| killed_at_calls(t, Victim::Caller)),
+        case("races/create-killed-at-a-call-systemd")
+            .security("J10", CREATE_KILLED)
+            .needs(Need::File("/run/systemd/private"))
+            .run(|t| killed_at_calls(t.under_systemd(), Victim::Caller)),
+        case("races/child-killed-at-a-call")
+            .security("J10", CHILD_KILLED)
+            .run(|t| killed_at_calls(t, Victim::Child)),
+        case("races/child-killed-at-a-call-systemd")
+            .security("J10", CHILD_KILLED)
+            .needs(Need::File("/run/systemd/private"))
+            .run(|t| killed_at_calls(t.under_systemd(), Victim::Child)),
     ]
 }
 
@@ -80,6 +102,56 @@ fn killed_at(t: &mut Trial, verb: &[&str]) -> Verdict {
         t.finish()?;
     }
     Ok(())
+}
+
+/// Kill a create, or a child of it, at as many of its system calls as there is time for, in any order. All of them take
+/// some minutes: `SPEC_TESTS_SLOWNESS=100`.
+fn killed_at_calls(t: &mut Trial, victim: Victim) -> Verdict {
+    t.probe(&["quiet", "hang"]).write_config()?;
+    let (bundle, id) = (t.bundle().display().to_string(), t.id.clone());
+    let command = t.command(&["create", "--bundle", &bundle, &id]);
+    let stderr = t.work.join("stderr");
+    let begin = Instant::now();
+    let calls = kill_at(&command, victim, usize::MAX, &stderr)?.calls;
+    t.finish()?;
+    ensure!(calls > 0, "a create without a system call");
+    let mut numbers: Vec<usize> = (1..=calls).collect();
+    numbers.sort_by_cached_key(|_| (random() * 1e9) as u64);
+    for number in numbers {
+        if begin.elapsed() > Duration::from_secs(4) * slowness() {
+            break;
+        }
+        let outcome = kill_at(&command, victim, number, &stderr)?;
+        let story = format!(
+            "killed at call {number} of {calls}, number {:?}, the create has ended with {} ({})",
+            outcome.killed_at,
+            outcome.code,
+            outcome.stderr.trim()
+        );
+        let ends_well = match victim {
+            Victim::Caller => t.finish(),
+            Victim::Child if outcome.code == 0 => t.finish(),
+            Victim::Child => {
+                ensure!(outcome.code < 128 && !outcome.stderr.trim().is_empty(), "{story}");
+                t.nothing_left("after the refusal").and_then(|()| t.finish())
+            }
+        };
+        if let Err(Stop::Failed(text)) = ends_well {
+            return failed(format!("{story}: {text}"));
+        }
+    }
+    if Path::new("/run/systemd/private").exists() {
+        until("the end of the scope", || units(&id).is_ok_and(|units| units.is_empty()))?;
+    }
+    t.create()
+}
+
+/// What systemd still knows of a container.
+fn units(id: &str) -> Verdict<String> {
+    let output =
+        Command::new("systemctl").args(["list-units", "--all", "--plain", "--no-legend"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter(|line| line.contains(id)).collect())
 }
 
 /// From 0 to 1.
