@@ -1,14 +1,17 @@
 //! argv: runc's verbs, flags and words. No behaviour.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod go_flags;
+mod plain;
 pub use go_flags::normalize;
+pub use plain::read as read_plain;
 
 /// A low-level OCI container runtime, a drop-in for runc.
-#[derive(Debug, Parser)]
+#[derive(Debug, PartialEq, Eq, Parser)]
 #[command(
     name = "crust",
     disable_version_flag = true,
@@ -24,8 +27,16 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// argv as it is meant, or clap's error, which is the help as well.
+    pub fn read(argv: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words = normalize(argv);
+        read_plain(&words).map_or_else(|| Self::try_parse_from(words), Ok)
+    }
+}
+
 /// Flags for every command; they stand before the verb.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Global {
     /// Where the state of containers is kept [default: /run/crust, or $XDG_RUNTIME_DIR/crust for a user]
     #[arg(long, value_name = "DIR")]
@@ -79,7 +90,7 @@ pub enum Rootless {
 }
 
 /// The verbs.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Create a container; `start` runs its program
     Create(Create),
@@ -118,7 +129,7 @@ pub enum Command {
 }
 
 /// What `create` and `run` have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct New {
     /// The bundle's directory [default: the current directory]
     #[arg(long, short, value_name = "DIR")]
@@ -144,7 +155,7 @@ pub struct New {
 }
 
 /// `create ID`, `create ID BUNDLE`, `create BUNDLE`
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Create {
     /// What is for `run` as well.
     #[command(flatten)]
@@ -158,7 +169,7 @@ pub struct Create {
 }
 
 /// `run ID`
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Run {
     /// What is for `create` as well.
     #[command(flatten)]
@@ -181,7 +192,7 @@ pub struct Run {
 }
 
 /// `exec ID PROGRAM [ARGUMENT…]`. What follows the id is the program's, flags included.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub struct Exec {
     /// A file with the process as in config.json; all other flags that describe the process are ignored
     #[arg(long, short, value_name = "FILE")]
@@ -246,14 +257,14 @@ pub struct Exec {
 }
 
 /// A verb with nothing but an id.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct OneContainer {
     /// The container's id
     pub id: String,
 }
 
 /// `kill ID [SIGNAL]`
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Kill {
     /// Send the signal to all processes of the container
     #[arg(long, short)]
@@ -266,7 +277,7 @@ pub struct Kill {
 }
 
 /// `delete ID`
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Delete {
     /// Kill the container if it runs; do not mind if there is none
     #[arg(long, short)]
@@ -276,7 +287,7 @@ pub struct Delete {
 }
 
 /// `update ID`. Numbers that are zero, and texts that are empty, leave things as they are.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Update {
     /// A file with `linux.resources` as JSON, or "-" for standard input; the other flags are ignored then
@@ -341,7 +352,7 @@ pub struct Update {
 }
 
 /// `events ID`
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Events {
     /// How often statistics are printed, as "5s" or "1m30s"
     #[arg(long, value_name = "TIME", default_value = "5s")]
@@ -354,7 +365,7 @@ pub struct Events {
 }
 
 /// `list`
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct List {
     /// table or json
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
@@ -374,7 +385,7 @@ pub enum ListFormat {
 }
 
 /// `ps ID [ARGUMENT…]`. What follows the id is ps(1)'s.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Ps {
     /// table or json
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
@@ -387,7 +398,7 @@ pub struct Ps {
 }
 
 /// `checkpoint`: engines ask for its help to know whether there is one, and send flags of many kinds.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Checkpoint {
     /// What is given
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
@@ -395,7 +406,7 @@ pub struct Checkpoint {
 }
 
 /// `restore`. podman asks whether a runtime takes the flag by leaving out its value.
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Restore {
     /// The SELinux label of the container's mounts
     #[arg(long, value_name = "LABEL")]
@@ -406,7 +417,7 @@ pub struct Restore {
 }
 
 /// `spec`
-#[derive(Debug, Args)]
+#[derive(Debug, PartialEq, Eq, Args)]
 pub struct Spec {
     /// The bundle's directory [default: the current directory]
     #[arg(long, short, value_name = "DIR")]
@@ -418,13 +429,11 @@ pub struct Spec {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
         let argv = std::iter::once("crust").chain(words.iter().copied()).map(OsString::from);
-        Cli::try_parse_from(normalize(argv))
+        Cli::read(argv)
     }
 
     #[test]

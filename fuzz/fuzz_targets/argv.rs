@@ -1,4 +1,5 @@
-//! Any words as a command line: parsed, or refused; what follows the id of `exec` is never changed.
+//! Any words as a command line: parsed, or refused; what follows the id of `exec` is never changed, and what is read
+//! without clap is read as clap reads it.
 #![no_main]
 
 use std::ffi::OsString;
@@ -10,7 +11,12 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let words: Vec<OsString> = std::iter::once("crust").chain(text.split('\n')).map(OsString::from).collect();
     let normal = cli::normalize(words.clone().into_iter());
-    let Ok(cli) = Cli::try_parse_from(normal) else { return };
+    let plain = cli::read_plain(&normal);
+    let by_clap = Cli::try_parse_from(normal);
+    if let Some(plain) = plain {
+        assert_eq!(Some(&plain), by_clap.as_ref().ok(), "{text:?}");
+    }
+    let Ok(cli) = by_clap else { return };
     if let Some(Command::Exec(exec)) = cli.command {
         let tail: Vec<String> = exec.args;
         let given: Vec<&str> = text.split('\n').collect();

@@ -22,9 +22,9 @@ pub mod version;
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, Global, normalize};
+use crate::cli::{Cli, Command, Global};
 use crate::error::{At, Error};
 use crate::log;
 use crate::own_binary;
@@ -50,7 +50,7 @@ pub fn main(argv: Vec<OsString>) -> u8 {
     // Before the command line is understood, so that this is not done twice. A word too many is no harm.
     let enters = |word: &OsString| ["create", "run", "exec"].iter().any(|verb| word == verb);
     let protected = if argv.iter().any(enters) { own_binary::protect(&argv) } else { Ok(()) };
-    let cli = match Cli::try_parse_from(normalize(argv.into_iter())) {
+    let cli = match Cli::read(argv.into_iter()) {
         Ok(cli) => cli,
         Err(usage) => return say_usage(&usage),
     };
