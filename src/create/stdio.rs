@@ -9,13 +9,14 @@ use crate::sys::file::{self, FileStat, Mode, OFlag, SFlag};
 use crate::sys::{self, Errno, terminal};
 
 /// Replace the host's null device by the container's own, and let the container's user own the rest, so that he can open
-/// `/dev/stdout` again.
+/// `/dev/stdout` again. A device of the host stays its owner's: whoever has the number of the container's user there could
+/// open the terminal from which the container was started.
 pub fn make_the_containers_own(process: &Process) -> Result<(), Error> {
     for standard in standard() {
         let stat = file::stat(standard).at("process")?;
         if is_null(&stat) {
             replace(standard)?;
-        } else if stat.st_uid != process.user.uid() {
+        } else if stat.st_uid != process.user.uid() && (process.terminal.is_some() || !is_device(&stat)) {
             match file::fchown(standard, process.user.uid()) {
                 // Not ours to give away (a user namespace), or of a kind that nobody owns.
                 Ok(()) | Err(sys::Error { errno: Errno::EPERM | Errno::EINVAL | Errno::EROFS, .. }) => {}
@@ -33,6 +34,10 @@ fn standard() -> [BorrowedFd<'static>; 3] {
 /// The device alone does not make it the null device: so would a regular file's number (CVE-2026-88265 in crun).
 fn is_null(stat: &FileStat) -> bool {
     file::kind(stat) == SFlag::S_IFCHR && stat.st_rdev == nix::sys::stat::makedev(1, 3)
+}
+
+fn is_device(stat: &FileStat) -> bool {
+    matches!(file::kind(stat), SFlag::S_IFCHR | SFlag::S_IFBLK)
 }
 
 fn replace(standard: BorrowedFd) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use crate::host::Need;
 
 mod annotations;
 mod apparmor;
+mod callers_devices;
 mod capabilities;
 mod cgroup_places;
 mod cgroups_path;
@@ -107,6 +108,7 @@ fn every() -> Vec<Case> {
         process::cases(),
         rlimits::cases(),
         apparmor::cases(),
+        callers_devices::cases(),
         capabilities::cases(),
         terminal::cases(),
         hooks::cases(),

@@ -1,0 +1,64 @@
+//! The caller's own terminal, and other devices that he hands over as standard streams: they stay his.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+
+use crate::case::{Case, case};
+use crate::trial::{Trial, wait_for};
+use crate::verdict::{Verdict, equal};
+
+/// See the top of this file.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, what) in [("run", "run"), ("exec", "exec"), ("run-detached", "run --detach")] {
+        let rule = format!("{what} as another user leaves the caller's terminal to its owner");
+        cases.push(case(format!("callers-devices/terminal-{name}")).security("R12", &rule).run(move |t| {
+            let terminal = nix::pty::openpty(None, None)?;
+            keeps_its_owner(t, name, terminal.slave)
+        }));
+        let rule = format!("{what} as another user leaves a device of the caller's to its owner");
+        cases.push(case(format!("callers-devices/device-{name}")).security("R12", &rule).run(move |t| {
+            let path = t.path("zero");
+            mknod(path.as_str(), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 5))?;
+            keeps_its_owner(t, name, File::options().read(true).write(true).open(path)?)
+        }));
+    }
+    cases
+}
+
+/// Whom it belongs to when a process of user 1000 has had it as its three streams.
+fn keeps_its_owner(t: &mut Trial, name: &str, device: impl AsFd) -> Verdict {
+    let device = File::from(device.as_fd().try_clone_to_owned()?);
+    let before = device.metadata()?.uid();
+    t.set("/process/user", serde_json::json!({ "uid": 1000, "gid": 1000 }));
+    let (bundle, pid_file, id) = (t.bundle().display().to_string(), t.path("pid"), t.id.clone());
+    let command = match name {
+        "exec" => {
+            t.running(&["stat:/"])?;
+            t.command(&["exec", "--user", "1000:1000", &id, "/spec-probe", "quiet", "exit:0"])
+        }
+        "run" => {
+            t.probe(&["quiet", "exit:0"]).write_config()?;
+            t.command(&["run", "--bundle", &bundle, &id])
+        }
+        _ => {
+            t.probe(&["quiet", "exit:0"]).write_config()?;
+            t.command(&["run", "--detach", "--pid-file", &pid_file, "--bundle", &bundle, &id])
+        }
+    };
+    equal("exit status", with_streams(command, &device)?, Some(0))?;
+    if name == "run-detached" {
+        let pid = std::fs::read_to_string(&pid_file)?.parse().unwrap_or(-1);
+        equal("exit status", wait_for(pid)?, 0)?;
+    }
+    equal("owner", device.metadata()?.uid(), before)
+}
+
+fn with_streams(mut command: Command, device: &File) -> Verdict<Option<i32>> {
+    let clone = || device.try_clone();
+    Ok(command.stdin(clone()?).stdout(clone()?).stderr(clone()?).status()?.code())
+}
