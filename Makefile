@@ -16,6 +16,10 @@ VM_PROGRAM = $(if $(findstring /,$(RUNTIME)),$(PROGRAM),$(RUNTIME))
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
 VM_ROOT   := $(if $(ROOT),sudo --preserve-env=CRUST_VM_CACHE$(,)CRUST_VM_CLIENTS$(,)CRUST_VM_SECONDS$(,)CRUST_VM_BOOT$(,)CRUST_VM_MEMORY$(,)SPEC_TESTS_SLOWNESS)
 
+# Where the suites of others run: here, or in a guest.
+OTHERS     = $(if $(VM),$(VM_ROOT) vm/others $(VM),$(ROOT) suites/run)
+OTHERS_PROGRAM = $(if $(VM),$(VM_PROGRAM),$(PROGRAM))
+
 # What `make bench` measures with, and what crust is compared with: the runtimes that are installed.
 FLOOR     := $(addprefix $(TARGET)/floor/,floor payload spawn)
 PEERS     ?= $(foreach name,crun runc youki,$(addprefix $(name)=,$(shell command -v $(name))))
@@ -92,12 +96,10 @@ vm-shell: $(BUILT) ## a shell in a virtual machine, which has crust in its PATH:
 	$(VM_ROOT) vm/run $(GUESTS) $(TARGET)/release
 
 conformance: $(BUILT) ## a built checkout of opencontainers/runtime-tools, as root: SUITE_DIR=… [VM=v2] [CASES=…] [RUNTIME=runc]
-	$(if $(VM),$(VM_ROOT) vm/others $(VM),$(ROOT) suites/run) conformance '$(SUITE_DIR)' \
-		$(if $(VM),$(VM_PROGRAM),--runtime $(PROGRAM)) $(if $(BUILT),--known auto) $(CASES)
+	$(OTHERS) conformance '$(SUITE_DIR)' --runtime $(OTHERS_PROGRAM) $(if $(BUILT),--known auto) $(CASES)
 
-bats: $(BUILT) ## a prepared checkout of opencontainers/runc, as root: SUITE_DIR=… [VM=v2] [FILES=…] [RUNTIME=runc]
-	$(if $(VM),$(VM_ROOT) vm/others $(VM),$(ROOT) suites/run) bats '$(SUITE_DIR)' \
-		$(if $(VM),$(VM_PROGRAM),--runtime $(PROGRAM)) $(if $(BUILT),--known auto) $(FILES)
+bats: $(BUILT) ## a prepared checkout of opencontainers/runc, as root: SUITE_DIR=… [VM=v2 [SYSTEMD=1]] [FILES=…] [RUNTIME=runc]
+	$(OTHERS) bats '$(SUITE_DIR)' --runtime $(OTHERS_PROGRAM) $(if $(SYSTEMD),--systemd) $(if $(BUILT),--known auto) $(FILES)
 
 coverage: deps ## the lines that unit tests and spec-tests execute, as root
 	.ci/coverage

@@ -24,8 +24,11 @@ if [ -e /sys/fs/cgroup/cgroup.procs ]; then
     mkdir /sys/fs/cgroup/box
     echo $$ >/sys/fs/cgroup/box/cgroup.procs
 fi
-exec unshare --pid --fork --kill-child --mount-proc bash -c '"$@" & wait $!' box "$@"
+exec unshare --pid --fork --kill-child --mount-proc bash -c '"$@" <&0 & wait $!' box "$@"
 '''
+BOX = ["unshare", "--mount", "--cgroup", "--ipc", "--uts", "--net", "bash", "-c", INSIDE, "box"]
+# systemd has to see the processes, and they its socket and its cgroups.
+OPEN_BOX = ["unshare", "--mount", "--ipc", "--uts", "--net", "bash", "-c", 'ip link set lo up; "$@" <&0 & wait $!', "box"]
 
 
 def hierarchies():
@@ -84,11 +87,10 @@ class Cgroup:
             time.sleep(0.02)
 
 
-def run(command, name, seconds, output, env, cwd, complete=lambda: False):
+def run(command, name, seconds, output, env, cwd, box=BOX, complete=lambda: False):
     """Exit status of the command, or None when the time was over. `output` is a file for all that it says. What still
     runs a while after the output is complete is not waited for."""
     with Cgroup(name) as cgroup:
-        box = ["unshare", "--mount", "--cgroup", "--ipc", "--uts", "--net", "bash", "-c", INSIDE, "box"]
         # An input that never ends: at its end a terminal would be told so.
         process = subprocess.Popen(box + command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=env,
                                    cwd=cwd, preexec_fn=cgroup.enter, start_new_session=True)
