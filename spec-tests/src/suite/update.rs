@@ -1,6 +1,7 @@
 //! runc's update.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -105,6 +106,53 @@ const ROWS: &[Row] = &[
         v2: &[("cpu", "cpu.max", "50000 100000"), ("cpu", "cpu.weight", "100")],
     },
     Row {
+        name: "as-docker",
+        before: || json!({ "memory": { "limit": 67_108_864, "swap": 134_217_728 }, "cpu": { "quota": 50_000 } }),
+        update: || {
+            json!({
+                "memory": { "limit": 0, "reservation": 33_554_432, "kernel": 0 },
+                "cpu": { "shares": 200, "quota": 0, "period": 0, "cpus": "0" },
+                "blockIO": { "weight": 0 },
+            })
+        },
+        v1: &[
+            ("memory", "memory.limit_in_bytes", "67108864"),
+            ("memory", "memory.soft_limit_in_bytes", "33554432"),
+            ("cpu", "cpu.cfs_quota_us", "50000"),
+            ("cpu", "cpu.shares", "200"),
+            ("cpuset", "cpuset.cpus", "0"),
+        ],
+        v2: &[
+            ("memory", "memory.max", "67108864"),
+            ("memory", "memory.swap.max", "67108864"),
+            ("memory", "memory.low", "33554432"),
+            ("cpu", "cpu.max", "50000 100000"),
+            ("cpuset", "cpuset.cpus", "0"),
+        ],
+    },
+    Row {
+        name: "as-podman",
+        before: || json!({ "memory": { "limit": 134_217_728, "swap": 268_435_456 } }),
+        update: || {
+            json!({
+                "memory": { "reservation": 67_108_864 }, "cpu": { "shares": 262_144, "cpus": "0" },
+                "blockIO": { "weight": 200 },
+            })
+        },
+        v1: &[
+            ("memory", "memory.limit_in_bytes", "134217728"),
+            ("memory", "memory.soft_limit_in_bytes", "67108864"),
+            ("cpu", "cpu.shares", "262144"),
+            ("cpuset", "cpuset.cpus", "0"),
+        ],
+        v2: &[
+            ("memory", "memory.max", "134217728"),
+            ("memory", "memory.low", "67108864"),
+            ("cpu", "cpu.weight", "10000"),
+            ("cpuset", "cpuset.cpus", "0"),
+        ],
+    },
+    Row {
         name: "devices-are-left-alone",
         before: || json!({}),
         update: || json!({ "devices": [{ "allow": false, "access": "rwm" }], "cpu": { "shares": 262_144 } }),
@@ -122,6 +170,8 @@ pub fn cases() -> Vec<Case> {
         };
         cases.push(changes("v1", row, row.v1, &needs(Need::CgroupV1, row.v1)));
         cases.push(changes("v2", row, row.v2, &needs(Need::CgroupV2, row.v2)));
+        cases.push(changes_a_scope("v1", row, row.v1, &needs(Need::CgroupV1, row.v1)));
+        cases.push(changes_a_scope("v2", row, row.v2, &needs(Need::CgroupV2, row.v2)));
     }
     [cases, input(), statuses(), refused(), devices()].into_iter().flatten().collect()
 }
@@ -135,12 +185,32 @@ fn changes(
     case(format!("cli/update-{version}-{}", row.name))
         .runc("update --resources - takes resources from stdin; what is 0 or absent stays")
         .needs_all(needs)
+        .run(move |t| changed(t, row).and_then(|()| shows(t, files)))
+}
+
+/// The same under systemd, which writes what it knows when it is told to reload.
+fn changes_a_scope(
+    version: &str,
+    row: &'static Row,
+    files: &'static [(&'static str, &'static str, &'static str)],
+    needs: &[Need],
+) -> Case {
+    case(format!("cli/update-systemd-{version}-{}", row.name))
+        .runc("update --resources - of a scope of systemd's, and a reload changes nothing")
+        .needs_all(needs)
+        .needs(Need::File("/run/systemd/private"))
         .run(move |t| {
-            t.set("/linux/resources", (row.before)());
-            t.running(&["stat:/"])?;
-            update(t, "-", (row.update)())?.silent()?;
+            changed(t.under_systemd(), row)?;
+            shows(t, files)?;
+            ensure!(Command::new("systemctl").arg("daemon-reload").status()?.success(), "no reload");
             shows(t, files)
         })
+}
+
+fn changed(t: &mut Trial, row: &Row) -> Verdict {
+    t.set("/linux/resources", (row.before)());
+    t.running(&["stat:/"])?;
+    update(t, "-", (row.update)())?.silent().map(drop)
 }
 
 /// Update from standard input.
