@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
 use crate::call::Answer;
@@ -71,6 +72,7 @@ pub fn cases() -> Vec<Case> {
         case("systemd/rates-and-idle")
             .runc("rates of devices and idle are properties as well, and a reload changes nothing")
             .needs_all(&[running(), Need::CgroupV2("io"), Need::CgroupV2("cpu"), Need::Program("losetup")])
+            .needs(Need::Kernel(5, 15, "cpu.idle"))
             .run(|t| {
                 let disk = LoopDevice::new(t)?;
                 let rate = |rate: i64| json!([{ "major": 7, "minor": disk.minor(), "rate": rate }]);
@@ -111,6 +113,19 @@ pub fn cases() -> Vec<Case> {
                 t.set("/annotations", json!({ "org.systemd.property.TimeoutStopUSec": "uint64 3000000" }));
                 create(t, &format!("crust-tests.slice:spec:{}", t.id), json!({}))?.succeeded()?;
                 equal("time", property(&format!("spec-{}.scope", t.id), "TimeoutStopUSec")?.as_str(), "3s")
+            }),
+        case("systemd/through-the-bus")
+            .runc("where systemd's own socket is not to be had, the bus is asked")
+            .needs_all(&[running(), Need::File("/run/dbus/system_bus_socket"), Need::Controller("pids")])
+            .run(|t| {
+                let none = None::<&str>;
+                mount(none, "/run/systemd", Some("tmpfs"), MsFlags::empty(), none)?;
+                t.accept_mounts();
+                t.under_systemd().set("/linux/resources/pids/limit", 17).running(&["stat:/"])?;
+                equal("pids.max", fs::read_to_string(t.cgroup("pids")?.join("pids.max"))?.as_str(), "17\n")?;
+                let id = t.id.clone();
+                t.call(&["update", "--pids-limit", "18", &id])?.succeeded()?;
+                equal("pids.max", fs::read_to_string(t.cgroup("pids")?.join("pids.max"))?.as_str(), "18\n")
             }),
         case("systemd/no-scope")
             .runc("a path that is not slice:prefix:name is refused")
