@@ -283,7 +283,36 @@ fn cgroups() -> Vec<Case> {
                 equal(file, fs::read_to_string(t.cgroup(controller)?.join(file))?, want)
             })
     });
-    rows.chain(in_force::delegated_cases(|t| delegated(t).map(drop))).collect()
+    let scopes = [
+        ("rootless/systemd-scope", "DBUS_SESSION_BUS_ADDRESS"),
+        ("rootless/systemd-scope-through-the-bus", "XDG_RUNTIME_DIR"),
+    ];
+    let scopes = scopes.map(|(name, unset)| {
+        case(name)
+            .runc("--systemd-cgroup asks the user's systemd, on its own socket or through the user's bus")
+            .needs(Need::Delegated("pids"))
+            .run(|t| scope(t, unset))
+    });
+    rows.chain(in_force::delegated_cases(|t| delegated(t).map(drop))).chain(scopes).collect()
+}
+
+/// A scope of the user's systemd, where one of the variables that lead to it is not set.
+fn scope(t: &mut Trial, unset: &str) -> Verdict {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() || std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_none()
+    {
+        return skipped("the user has no systemd");
+    }
+    ordinary(t).under_systemd().set("/linux/resources/pids/limit", 17).probe(&["hang"]).write_config()?;
+    let (bundle, pid_file, id) = (t.bundle().display().to_string(), t.path("pid"), t.id.clone());
+    let mut command = t.command(&["create", "--bundle", &bundle, "--pid-file", &pid_file, &id]);
+    command.env_remove(unset);
+    t.execute_with(command, &t.container_streams())?.succeeded()?;
+    let cgroup = t.cgroup("pids")?;
+    let wanted = format!("user@{}.service/crust.slice/crust-tests.slice/spec-{id}.scope", ids().0);
+    ensure!(cgroup.ends_with(&wanted), "{} does not end with {wanted}", cgroup.display());
+    equal("pids.max", fs::read_to_string(cgroup.join("pids.max"))?.as_str(), "17\n")?;
+    t.call(&["update", "--pids-limit", "18", &id])?.succeeded()?;
+    equal("pids.max", fs::read_to_string(cgroup.join("pids.max"))?.as_str(), "18\n")
 }
 
 fn refused() -> Vec<Case> {
