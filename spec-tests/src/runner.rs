@@ -182,6 +182,7 @@ struct Run {
     work: PathBuf,
     processes: Mutex<BTreeSet<i32>>,
     without: Vec<&'static str>,
+    missing: Vec<&'static str>,
 }
 
 impl Run {
@@ -195,7 +196,14 @@ impl Run {
             None => (runtime, Vec::new()),
         };
         let host = Host::read(&runtime);
-        Ok(Self { host, runtime, work, processes: Mutex::default(), without: names })
+        Ok(Self {
+            host,
+            runtime,
+            work,
+            processes: Mutex::default(),
+            without: names,
+            missing: without::missing(),
+        })
     }
 
     fn cases(&self, cases: &[Case], jobs: usize) -> bool {
@@ -263,14 +271,13 @@ impl Run {
         }
     }
 
-    /// What cannot be done without a call is refused.
+    /// What cannot be done without a call is refused, whether it was taken away or the kernel is older.
     fn permit(&self, name: &str, verdict: Verdict) -> Verdict {
-        match verdict {
-            Err(Stop::Failed(text)) => match without::is_permitted_refusal(&self.without, name, &text) {
-                Some(call) => Err(Stop::Skipped(format!("refused for want of {call}"))),
-                None => Err(Stop::Failed(text)),
-            },
-            verdict => verdict,
+        let Err(Stop::Failed(text)) = verdict else { return verdict };
+        let call = without::is_permitted_refusal(&self.without, name, &text);
+        match call.or_else(|| without::refusal(&self.missing, name, &text)) {
+            Some(call) => Err(Stop::Skipped(format!("refused for want of {call}"))),
+            None => Err(Stop::Failed(text)),
         }
     }
 

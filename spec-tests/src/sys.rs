@@ -24,6 +24,13 @@ pub fn call(number: i64, arguments: [u64; 6]) -> Result<i64, Errno> {
     Errno::result(unsafe { libc::syscall(number, a, b, c, d, e, f) })
 }
 
+/// Whether the kernel does not know a system call.
+pub fn is_missing(number: i64) -> bool {
+    // SAFETY: with all bits set no argument is a descriptor, a pointer to memory, or a set of flags that a kernel knows.
+    let result = Errno::result(unsafe { libc::syscall(number, -1, -1, -1, -1, -1, -1) });
+    result == Err(Errno::ENOSYS)
+}
+
 /// Soft and hard limit of a resource.
 pub fn limit(resource: u32) -> Option<(u64, u64)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

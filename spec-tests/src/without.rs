@@ -158,11 +158,21 @@ pub fn is_permitted_refusal(names: &[&'static str], case: &str, text: &str) -> O
     if let Some((_, disturbing)) = disturbed {
         return names.iter().find(|name| disturbing.is_empty() || name == &disturbing).copied();
     }
+    refusal(names, case, text)
+}
+
+/// The call for want of which the case was refused.
+pub fn refusal(names: &[&'static str], case: &str, text: &str) -> Option<&'static str> {
     REFUSALS
         .iter()
         .filter(|(beginning, call, _)| case.starts_with(beginning) && names.contains(call))
         .find(|(.., said)| text.contains(said))
         .map(|(_, call, _)| *call)
+}
+
+/// The calls that this kernel does not have.
+pub fn missing() -> Vec<&'static str> {
+    CALLS.iter().filter(|(_, number)| sys::is_missing(*number)).map(|(name, _)| *name).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +187,12 @@ mod tests {
             assert_eq!(i + 1 + usize::from(instruction.jump_true), last);
         }
         assert_eq!(program[last].operand, 0x0005_0026);
+    }
+
+    #[test]
+    fn what_every_kernel_of_today_has_is_not_missing() {
+        assert!(!missing().contains(&"memfd_create"));
+        assert!(sys::is_missing(100_000));
     }
 
     #[test]
