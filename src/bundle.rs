@@ -105,10 +105,12 @@ impl ProcessFile {
 /// error, another file.
 fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
     let path = bundle.join("config.json");
-    let dir = file::open(file::here(), bundle, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
-        .at_file(bundle)?;
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
-    let config = file::open(&dir, "config.json", flags, Mode::empty()).at_file(&path)?;
+    let config = file::open(file::here(), &path, flags, Mode::empty()).or_else(|error| {
+        // Whether it is the bundle that is missing.
+        file::open_path(file::here(), bundle, OFlag::O_DIRECTORY).at_file(bundle)?;
+        Err(error).at_file(&path)
+    })?;
     let stat = file::stat(&config).at_file(&path)?;
     if file::kind(&stat) != SFlag::S_IFREG {
         return Err(sys::Error::new("open: it is not a regular file", Errno::EINVAL)).at_file(&path);

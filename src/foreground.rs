@@ -37,7 +37,9 @@ impl Attendance<'_> {
     fn until_end(mut self) -> sys::Result<Exit> {
         loop {
             let ready = self.wait_for_something()?;
-            self.pass_signals_on()?;
+            if ready.contains(&self.signals.as_fd().as_raw_fd()) {
+                self.pass_signals_on()?;
+            }
             if let Some(exit) = self.reap(&ready)? {
                 if let Some(relay) = &mut self.relay {
                     relay.finish(self.signals)?;

@@ -8,7 +8,7 @@ use crate::cgroup::hierarchy::{Driver, Hierarchy};
 use crate::cli::Rootless;
 use crate::error::{At, Error};
 use crate::sys::file::{self, OFlag};
-use crate::sys::{capability, credentials, proc};
+use crate::sys::{self, capability, credentials, proc};
 
 /// What `Plan::new` needs to know of the machine.
 #[derive(Clone, Debug)]
@@ -32,9 +32,9 @@ pub struct Host {
     /// The number of the last capability that the kernel has.
     pub last_capability: u8,
     /// AppArmor is enabled.
-    pub apparmor: bool,
+    pub apparmor: Fact,
     /// SELinux is enabled.
-    pub selinux: bool,
+    pub selinux: Fact,
     /// Which cgroup directories there are.
     pub hierarchy: Hierarchy,
     /// Who is asked for new ones.
@@ -43,17 +43,50 @@ pub struct Host {
     pub allowed_annotations: Vec<String>,
 }
 
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// A fact that few configs ask for: it is looked up when one does.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact {
+    /// It is known.
+    Known(bool),
+    /// This tells, and changes nothing.
+    Ask(fn() -> bool),
+}
+
+impl Fact {
+    /// Whether it is so.
+    pub fn holds(self) -> bool {
+        match self {
+            Self::Known(holds) => holds,
+            Self::Ask(holds) => holds(),
+        }
+    }
+}
+
+fn exists(path: &str) -> bool {
+    file::open_path(file::here(), path, OFlag::empty()).is_ok()
+}
+
+fn is_apparmor_enabled() -> bool {
+    // Inside of a container there is often no securityfs.
+    let says_yes = |path: &str| file::read_text(file::here(), path).is_ok_and(|text| text.starts_with('Y'));
+    exists("/sys/kernel/security/apparmor") || says_yes("/sys/module/apparmor/parameters/enabled")
+}
+
 impl Host {
     /// Read the facts. Changes nothing.
     pub fn read(rootless: Rootless) -> Result<Self, Error> {
-        let exists = |path: &str| file::open_path(file::here(), path, OFlag::empty()).is_ok();
-        // Inside of a container there is often no securityfs.
-        let says_yes =
-            |path: &str| file::read_text(file::here(), path).is_ok_and(|text| text.starts_with('Y'));
         let here = "host";
         let euid = credentials::effective_user();
         let status = proc::own_status().at(here)?;
         let in_user_namespace = proc::in_user_namespace().at(here)?;
+        let kernel = proc::kernel_version().at(here)?;
+        // Some calls are refused to who may not mount as if they were not there.
+        let may_mount = euid == 0 && !in_user_namespace && status.bounding & CAP_SYS_ADMIN != 0;
+        if status.unfiltered && may_mount {
+            sys::has_all_calls_until(kernel);
+        }
         Ok(Self {
             euid,
             in_user_namespace,
@@ -64,13 +97,12 @@ impl Host {
                 Rootless::True => true,
                 Rootless::False => false,
             },
-            kernel: proc::kernel_version().at(here)?,
+            kernel,
             bounding: status.bounding,
             ignored_signals: status.ignored_signals,
-            last_capability: capability::last_capability().at(here)?,
-            apparmor: exists("/sys/kernel/security/apparmor")
-                || says_yes("/sys/module/apparmor/parameters/enabled"),
-            selinux: exists("/sys/fs/selinux/enforce"),
+            last_capability: capability::last_capability(status.bounding).at(here)?,
+            apparmor: Fact::Ask(is_apparmor_enabled),
+            selinux: Fact::Ask(|| exists("/sys/fs/selinux/enforce")),
             hierarchy: Hierarchy::read()?,
             driver: Driver::default(),
             allowed_annotations: Vec::new(),

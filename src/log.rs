@@ -79,10 +79,10 @@ pub fn take_warnings() -> Vec<String> {
 /// The command has succeeded: write what was kept, to the log file, or to a terminal that a person looks at. Callers want
 /// a standard error that is theirs to be silent.
 pub fn write_warnings() {
-    let to_file = LOG.get().is_some_and(|log| log.file.is_some());
-    let to_person = debugging() || std::io::IsTerminal::is_terminal(&std::io::stderr());
     let warnings = take_warnings();
-    if to_file || to_person {
+    let to_file = || LOG.get().is_some_and(|log| log.file.is_some());
+    let to_person = || debugging() || std::io::IsTerminal::is_terminal(&std::io::stderr());
+    if !warnings.is_empty() && (to_file() || to_person()) {
         warnings.iter().for_each(|text| line(Level::Warning, text));
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{At, Error};
 use crate::sys::binary;
 use crate::sys::file::{self, OFlag};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
-use crate::sys::{self, prctl};
+use crate::sys::{self, prctl, start};
 
 const EXE: &str = "/proc/self/exe";
 /// What `ps` shows: the kernel would show the number of a descriptor.
@@ -22,14 +22,14 @@ const NAME: &str = "crust";
 /// Where a copy without a name may lie: the first that is writable, and not mounted `noexec`.
 const PLACES: [&str; 3] = ["/run", "/dev/shm", "/tmp"];
 
-/// Run on from a binary that cannot be written to. Comes back if this one cannot, which costs two system calls:
-/// [`sys::start`] has seen to it already, unless something was in the way.
+/// Run on from a binary that cannot be written to. Comes back if this one cannot, which [`sys::start`] has seen
+/// to already, unless something was in the way.
 ///
 /// Nothing may be open yet that is not the caller's, and nothing done: `main` begins again with these arguments.
 pub fn protect(argv: &[OsString]) -> Result<(), Error> {
     let field = "protecting our own binary";
-    let on_readonly_mount = file::mount_flags(EXE).at(field)?.contains(file::FsFlags::ST_RDONLY);
-    if on_readonly_mount {
+    let is_readonly = || file::mount_flags(EXE).map(|flags| flags.contains(file::FsFlags::ST_RDONLY));
+    if start::is_protected() || is_readonly().at(field)? {
         let _only_for_ps = prctl::set_name(NAME);
         return Ok(());
     }

@@ -4,7 +4,7 @@
 //! through a link.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::hierarchy::Version;
@@ -15,6 +15,12 @@ use crate::sys::{Errno, Error, Result};
 /// The root of a tree.
 #[derive(Debug)]
 pub struct Root(OwnedFd);
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Flags to look at a directory, and to make and remove directories in it.
 const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);

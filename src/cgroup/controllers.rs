@@ -2,7 +2,7 @@
 //! children, and v1's cpuset lets no process into a directory without CPUs.
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::cgroupfs::{Made, Root};
@@ -44,8 +44,11 @@ pub fn make_v2(root: &Root, directory: &Directory, levels: &Levels, limits: &[Wr
     let field = crate::config::linux::cgroups_path::FIELD;
     // What the last but one gives, all above it give as well: the usual case when the parent is in use.
     let given = if levels.existing + 1 >= last {
-        let parent = root.open_beneath(&levels.to(last - 1)).at(field)?;
-        directory.controllers.iter().all(|c| words(&parent, SUBTREE).contains(c))
+        let given = match last - 1 {
+            0 => words(root, SUBTREE),
+            level => words(root.open_beneath(&levels.to(level)).at(field)?, SUBTREE),
+        };
+        directory.controllers.iter().all(|c| given.contains(c))
     } else {
         false
     };
@@ -126,7 +129,7 @@ fn refuse_limit(
 }
 
 /// What cannot be read is empty: the writes that follow say what is wrong.
-fn words(dir: &OwnedFd, name: &str) -> BTreeSet<String> {
-    let text = file::read_text(dir, name).unwrap_or_default();
+fn words(dir: impl AsFd, name: &str) -> BTreeSet<String> {
+    let text = file::read_piece(dir, name).unwrap_or_default();
     text.split_whitespace().map(Into::into).collect()
 }

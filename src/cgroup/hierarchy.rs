@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Error, Field, Problems};
-use crate::sys::file::{FsType, OFlag, here, open_path, read_text, statfs_path};
+use crate::sys::file::{FsType, here, read_piece, statfs_path};
 use crate::sys::mountinfo::{self, Mount};
 
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
@@ -189,9 +189,8 @@ impl Hierarchy {
 
 impl Tree {
     fn v2(mount_point: PathBuf, own: Option<PathBuf>) -> Result<Self, Error> {
-        let root = open_path(here(), &mount_point, OFlag::O_DIRECTORY).at_file(&mount_point)?;
         let file = mount_point.join("cgroup.controllers");
-        let text = read_text(root, "cgroup.controllers").at_file(file)?;
+        let text = read_piece(here(), &file).at_file(&file)?;
         let controllers = text.split_whitespace().map(Into::into).collect();
         let own = own.and_then(|path| below(&mount_point, &path));
         Ok(Self { controllers, mount_point, own })
@@ -248,14 +247,14 @@ impl OwnLine {
 }
 
 fn own_lines() -> Result<Vec<OwnLine>, Error> {
-    let text = read_text(here(), OWN_CGROUPS).at_file(OWN_CGROUPS)?;
+    let text = read_piece(here(), OWN_CGROUPS).at_file(OWN_CGROUPS)?;
     Ok(text.lines().filter_map(OwnLine::parse).collect())
 }
 
 #[cfg(test)]
 pub(crate) mod examples {
     use super::*;
-    use crate::host::Host;
+    use crate::host::{Fact, Host};
 
     fn tree(controllers: &[&str], mount_point: &str, own: &str) -> Tree {
         let controllers = controllers.iter().map(|&c| c.to_owned()).collect();
@@ -274,8 +273,8 @@ pub(crate) mod examples {
             bounding: u64::MAX,
             last_capability: 40,
             ignored_signals: 0,
-            apparmor: false,
-            selinux: false,
+            apparmor: Fact::Known(false),
+            selinux: Fact::Known(false),
             hierarchy,
             driver: super::Driver::default(),
             allowed_annotations: vec![],

@@ -23,12 +23,30 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// What a new process enters the cgroup by, without the wait that moving a process costs: writing to `cgroup.procs`
 /// stops every fork on the machine for an RCU grace period, about 10 ms.
 #[derive(Debug)]
-pub struct Entrance {
-    v2: Option<OwnedFd>,
+pub struct Entrance<'a> {
+    v2: Option<V2<'a>>,
     tasks: Vec<OwnedFd>,
 }
 
-impl Entrance {
+/// A directory of the v2 tree.
+#[derive(Debug)]
+enum V2<'a> {
+    /// The container's own.
+    Own(BorrowedFd<'a>),
+    /// Another one.
+    Other(OwnedFd),
+}
+
+impl AsFd for V2<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(directory) => *directory,
+            Self::Other(directory) => directory.as_fd(),
+        }
+    }
+}
+
+impl Entrance<'_> {
     /// The directory for `clone3(2)` with `CLONE_INTO_CGROUP` (Linux 5.7), if there is a v2 tree.
     pub fn into_cgroup(&self) -> Option<BorrowedFd<'_>> {
         self.v2.as_ref().map(AsFd::as_fd)
@@ -55,8 +73,8 @@ impl Entrance {
 
 impl Cgroup {
     /// Open what a new process enters by.
-    pub fn entrance(&self) -> Result<Entrance, Error> {
-        let v2 = self.v2().map(file::duplicate).transpose().at(FIELD)?;
+    pub fn entrance(&self) -> Result<Entrance<'_>, Error> {
+        let v2 = self.v2().map(|leaf| V2::Own(leaf.as_fd()));
         let mut tasks = Vec::new();
         for leaf in self.with_version(Version::V1) {
             match file::open(leaf, "tasks", OFlag::O_WRONLY, Mode::empty()) {
@@ -68,7 +86,7 @@ impl Cgroup {
     }
 
     /// The same for sub-cgroups that the container has made.
-    pub fn entrance_to(&self, subs: &SubCgroups) -> Result<Entrance, Error> {
+    pub fn entrance_to(&self, subs: &SubCgroups) -> Result<Entrance<'_>, Error> {
         subs.judge(&self.layout)?;
         let field = "--cgroup";
         let mut entrance = Entrance { v2: None, tasks: Vec::new() };
@@ -79,7 +97,7 @@ impl Cgroup {
                 Version::V1 => {
                     entrance.tasks.push(file::open(&dir, "tasks", OFlag::O_WRONLY, Mode::empty()).at(field)?)
                 }
-                Version::V2 => entrance.v2 = Some(dir),
+                Version::V2 => entrance.v2 = Some(V2::Other(dir)),
             }
         }
         Ok(entrance)
@@ -87,7 +105,7 @@ impl Cgroup {
 
     /// The same beside another process of the container: where the container has made sub-cgroups with controllers, v2
     /// lets no process into the cgroup above them any more, and the container's first process is in one of them.
-    pub fn entrance_beside(&self, pid: i32) -> Result<Entrance, Error> {
+    pub fn entrance_beside(&self, pid: i32) -> Result<Entrance<'_>, Error> {
         let entrance = self.entrance()?;
         let Some(index) = self.layout.directories().iter().position(|d| d.version == Version::V2) else {
             return Ok(entrance);
@@ -100,7 +118,7 @@ impl Cgroup {
             return Err(Error::message(format!("{name}: process {pid} is not in the container's cgroup")));
         }
         let v2 = self.places[index].root.open_beneath(Path::new(path)).at(FIELD)?;
-        Ok(Entrance { v2: Some(v2), ..entrance })
+        Ok(Entrance { v2: Some(V2::Other(v2)), ..entrance })
     }
 
     /// Move a process, whatever it is doing, into every directory.

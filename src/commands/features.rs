@@ -68,7 +68,7 @@ mod tests {
     use crate::bundle::Bundle;
     use crate::cgroup::hierarchy::{Driver, Hierarchy};
     use crate::config::Plan;
-    use crate::host::Host;
+    use crate::host::{Fact, Host};
 
     fn host() -> Host {
         Host {
@@ -81,8 +81,8 @@ mod tests {
             bounding: u64::MAX,
             last_capability: 40,
             ignored_signals: 0,
-            apparmor: true,
-            selinux: true,
+            apparmor: Fact::Known(true),
+            selinux: Fact::Known(true),
             hierarchy: Hierarchy::None,
             driver: Driver::default(),
             allowed_annotations: vec![],

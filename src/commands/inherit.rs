@@ -15,7 +15,7 @@ pub struct Inherited {
 /// Find the descriptors that are to be inherited, and let all others close with the next program.
 pub fn descriptors(preserved: u32) -> Result<Inherited, Error> {
     let variable = |name: &str| std::env::var(name).ok();
-    let activated = activated(variable("LISTEN_PID"), variable("LISTEN_FDS"), std::process::id());
+    let activated = activated(variable("LISTEN_PID"), variable("LISTEN_FDS"), std::process::id);
     let mut variables = Vec::new();
     if activated > 0 {
         variables.push(format!("LISTEN_FDS={activated}"));
@@ -37,9 +37,9 @@ pub fn descriptors(preserved: u32) -> Result<Inherited, Error> {
 }
 
 /// The variables are for the process that they name alone.
-fn activated(pid: Option<String>, count: Option<String>, own: u32) -> u32 {
+fn activated(pid: Option<String>, count: Option<String>, own: impl Fn() -> u32) -> u32 {
     match (pid.map(|pid| pid.parse::<u32>()), count.map(|count| count.parse())) {
-        (Some(Ok(pid)), Some(Ok(count))) if pid == own => count,
+        (Some(Ok(pid)), Some(Ok(count))) if pid == own() => count,
         _ => 0,
     }
 }
@@ -51,9 +51,9 @@ mod tests {
     #[test]
     fn activation_is_for_who_is_named() {
         let word = |text: &str| Some(text.to_string());
-        assert_eq!(activated(word("7"), word("2"), 7), 2);
-        assert_eq!(activated(word("8"), word("2"), 7), 0);
-        assert_eq!(activated(None, word("2"), 7), 0);
-        assert_eq!(activated(word("7"), word("x"), 7), 0);
+        assert_eq!(activated(word("7"), word("2"), || 7), 2);
+        assert_eq!(activated(word("8"), word("2"), || 7), 0);
+        assert_eq!(activated(None, word("2"), || 7), 0);
+        assert_eq!(activated(word("7"), word("x"), || 7), 0);
     }
 }

@@ -56,6 +56,8 @@ pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<u8, E
     if !command.keep {
         delete(&container, cgroup)?;
     }
+    // The process ends: the kernel closes what is open, all at once.
+    std::mem::forget((container, init, signals));
     Ok(u8::try_from(exit.code()).unwrap_or(1))
 }
 

@@ -65,8 +65,11 @@ pub fn namespaces(
             _ => {}
         }
     }
-    prctl::set_dumpable(seen_by(namespaces, host)).at("init")?;
-    intermediate::die_with_parent()?; // the change of user has cleared it
+    if namespaces.is_own(Kind::User) {
+        // Both go with a change of user or of his rights, and nothing else has come in between.
+        prctl::set_dumpable(seen_by(namespaces, host)).at("init")?;
+        intermediate::die_with_parent()?;
+    }
     if namespaces.creates(Kind::Cgroup) {
         namespace::unshare(Kind::Cgroup.flag()).at("linux.namespaces")?; // shows the cgroup that we are in
     }

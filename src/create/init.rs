@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::cgroup::Entrance;
 use crate::cgroup::layout::Layout;
 use crate::config::Plan;
+use crate::config::annotations::Annotations;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::{Fork, JoinedNamespaces, Kind};
 use crate::config::linux::seccomp::Program;
@@ -43,7 +44,7 @@ pub struct Birthright<'a> {
     /// The namespaces to join.
     pub joined: JoinedNamespaces,
     /// The way into the cgroup, if init was not born in it.
-    pub entrance: Option<Entrance>,
+    pub entrance: Option<Entrance<'a>>,
     /// The cgroup's directories.
     pub cgroup: &'a Layout,
     /// Copies of the root and of the sources of bind mounts, where the parent had to make them.
@@ -160,11 +161,11 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     {
         end.ask(&Request::RunHooks)?; // also to say that from now on a failure ends with the hooks of the end
     }
-    // "For hooks executed in the container namespace, it is the pid as seen by the container."
-    let state =
-        |status| document(id, status, credentials::own_pid(), bundle, annotations).to_string().into_bytes();
-    // In the container's root, as runc runs them: hooks make links to libraries by relative paths.
-    hooks.run(Hook::CreateContainer, &state(Status::Created), Some(&rootfs.path()))?;
+    if !hooks.of(Hook::CreateContainer).is_empty() {
+        // In the container's root, as runc runs them: hooks make links to libraries by relative paths.
+        let state = state_for_hooks(id, bundle, annotations);
+        hooks.run(Hook::CreateContainer, state.as_bytes(), Some(&rootfs.path()))?;
+    }
 
     sysctl.apply(&procfs)?;
     if let Some(process) = process {
@@ -226,9 +227,10 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
         gate.wait()?;
     }
     let ran = (|| {
-        let state =
-            document(id, Status::Created, credentials::own_pid(), bundle, &plan.annotations).to_string();
-        plan.hooks.run_in_container(state.as_bytes(), &program::texts(&env))?;
+        if !plan.hooks.of(Hook::StartContainer).is_empty() {
+            let state = state_for_hooks(id, bundle, &plan.annotations);
+            plan.hooks.run_in_container(state.as_bytes(), &program::texts(&env))?;
+        }
         match &gate {
             Some(gate) => gate.executing()?,
             None => parent_of(end)?.say_ready()?,
@@ -242,6 +244,11 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
         }
         (ran, _) => ran,
     }
+}
+
+/// "For hooks executed in the container namespace, it is the pid as seen by the container."
+fn state_for_hooks(id: &str, bundle: &Path, annotations: &Annotations) -> String {
+    document(id, Status::Created, credentials::own_pid(), bundle, annotations).to_string()
 }
 
 /// The last word to the parent of a container that is created.

@@ -126,9 +126,9 @@ pub struct Birthright<'a> {
     /// Whom to join.
     pub target: Target,
     /// The way into the cgroup.
-    pub entrance: Entrance,
+    pub entrance: Entrance<'a>,
     /// The way to where init is, if v2 takes no process into the cgroup any more: the container has divided it.
-    pub beside: &'a dyn Fn() -> Result<Entrance, Error>,
+    pub beside: &'a dyn Fn() -> Result<Entrance<'a>, Error>,
     /// The compiled filter.
     pub filter: Option<Program>,
 }
@@ -151,9 +151,10 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     target.join()?;
     if new_user {
         become_the_containers_root(host, process)?;
+        // Both go with a change of user or of his rights.
+        prctl::set_dumpable(prctl::Dumpable::No).at("exec")?;
+        intermediate::die_with_parent()?;
     }
-    prctl::set_dumpable(prctl::Dumpable::No).at("exec")?;
-    intermediate::die_with_parent()?; // the change of user has cleared it
     if !request.no_new_keyring {
         process.selinux_label.label_keys(&procfs, || enter::join_keyring(id))?;
     }
@@ -189,7 +190,10 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
 }
 
 /// By a process with one thread: v1 takes it without waiting for a grace period.
-fn enter_cgroup(entrance: Entrance, beside: &dyn Fn() -> Result<Entrance, Error>) -> Result<(), Error> {
+fn enter_cgroup<'a>(
+    entrance: Entrance,
+    beside: &dyn Fn() -> Result<Entrance<'a>, Error>,
+) -> Result<(), Error> {
     match entrance.enter_self() {
         Err(Error::Apply { source, .. }) if source.errno == Errno::EBUSY => {
             let mut beside = beside()?;

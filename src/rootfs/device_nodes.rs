@@ -19,9 +19,8 @@ pub enum Nodes {
     Bind,
 }
 
-/// Make all nodes. The umask must be 0. Neighbours share the handle on their directory.
+/// Make all nodes. The umask must be 0.
 pub fn make(tree: &Tree, devices: &Devices, nodes: Nodes) -> Result<(), Error> {
-    let mut neighbour: Option<(&Path, OwnedFd)> = None;
     for device in devices.iter() {
         if nodes == Nodes::Bind && device.path == Path::new("/dev/ptmx") {
             continue; // the container's own is a link to its devpts, and the host's would be in its place
@@ -31,12 +30,8 @@ pub fn make(tree: &Tree, devices: &Devices, nodes: Nodes) -> Result<(), Error> {
             continue;
         }
         let directory = device.path.parent().unwrap_or(&device.path);
-        if neighbour.as_ref().is_none_or(|(path, _)| *path != directory) {
-            neighbour = Some((directory, tree.make(directory, Leaf::Directory).at(device.field.clone())?));
-        }
-        if let Some((_, handle)) = &neighbour {
-            node(handle, device).at(device.field.clone())?;
-        }
+        let made = tree.directory(directory).and_then(|directory| node(&directory, device));
+        made.at(device.field.clone())?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::error::{At, Error};
-use crate::rootfs::resolve::{Leaf, Tree};
+use crate::rootfs::resolve::Tree;
 use crate::sys::file::{self, OFlag};
 use crate::sys::{self, Errno};
 
@@ -17,7 +17,7 @@ const LINKS: [(&str, &str); 4] = [
 
 /// Make the links where the image has nothing of that name. `/dev/ptmx` is always the container's own.
 pub fn make(tree: &Tree) -> Result<(), Error> {
-    let dev = tree.make(Path::new("/dev"), Leaf::Directory).at("mounts")?;
+    let dev = tree.directory(Path::new("/dev")).at("mounts")?;
     let link = |name: &str, target: &str| match file::symlink(target, &dev, name) {
         Err(sys::Error { errno: Errno::EEXIST, .. }) => Ok(()),
         made => made.at(format!("/dev/{name}")),
@@ -28,10 +28,12 @@ pub fn make(tree: &Tree) -> Result<(), Error> {
     if tree.open(Path::new("/proc/kcore"), OFlag::empty()).is_ok() {
         link("core", "/proc/kcore")?;
     }
-    // The image's own would be the host's, or none.
-    match file::unlink(&dev, "ptmx") {
-        Ok(()) | Err(sys::Error { errno: Errno::ENOENT, .. }) => {}
-        Err(error) => return Err(error).at("/dev/ptmx"),
+    let ptmx = || file::symlink("pts/ptmx", &dev, "ptmx");
+    match ptmx() {
+        // The image's own would be the host's, or none.
+        Err(sys::Error { errno: Errno::EEXIST, .. }) => {
+            file::unlink(&dev, "ptmx").and_then(|()| ptmx()).at("/dev/ptmx")
+        }
+        made => made.at("/dev/ptmx"),
     }
-    file::symlink("pts/ptmx", &dev, "ptmx").at("/dev/ptmx")
 }

@@ -165,6 +165,9 @@ fn unmount_hosts_kernel_filesystems(own: &Path) -> Result<(), Error> {
 
 /// Make the working directory if the image does not have it; whether it can be entered is seen when it is.
 pub fn make_cwd(rootfs: &Rootfs, cwd: &Path) -> Result<(), Error> {
+    if cwd == Path::new("/") {
+        return Ok(());
+    }
     rootfs.tree().make(cwd, resolve::Leaf::Directory).map(drop).at("process.cwd")
 }
 

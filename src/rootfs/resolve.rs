@@ -4,9 +4,11 @@
 //! is given to the kernel once, with the container's root as its root, and what comes back is a descriptor that is
 //! used from then on. 16 of the 37 CVEs of this field were paths that were resolved twice, or outside.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::config::path::clean;
 use crate::rootfs::stage::Stage;
@@ -18,6 +20,8 @@ use crate::sys::{self, Errno};
 pub struct Tree {
     root: OwnedFd,
     stage: Stage,
+    /// The directory that something was made in last: most of what is made has the same.
+    neighbour: RefCell<Option<(PathBuf, Rc<OwnedFd>)>>,
 }
 
 /// What to make where nothing is.
@@ -49,7 +53,7 @@ impl Tree {
 
     /// The same, with another place to make mounts for it.
     pub fn with_stage(root: OwnedFd, stage: Stage) -> Self {
-        Self { root, stage }
+        Self { root, stage, neighbour: RefCell::default() }
     }
 
     /// Where mounts are made before they are put into the tree.
@@ -71,6 +75,7 @@ impl Tree {
 
     /// A handle on a directory that is reached without any link: `ELOOP` otherwise. It is made if it is missing.
     pub fn make_without_links(&self, path: &Path) -> sys::Result<OwnedFd> {
+        self.forget_neighbour();
         let resolve = ResolveFlag::RESOLVE_IN_ROOT
             | ResolveFlag::RESOLVE_NO_MAGICLINKS
             | ResolveFlag::RESOLVE_NO_SYMLINKS;
@@ -91,14 +96,50 @@ impl Tree {
         self.find_or_make(path, leaf).map(|(handle, _)| handle)
     }
 
-    /// The same, and whether it was there.
+    /// The same, and whether it was there. What is new covers nothing that was known before, whatever is mounted on it.
     pub fn find_or_make(&self, path: &Path, leaf: Leaf) -> sys::Result<(OwnedFd, Found)> {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+            && let Some(parent) = self.neighbour(parent)
+            && let Ok(made) = make_in(&parent, name, leaf)
+        {
+            return Ok((made, Found::Made));
+        }
         match self.open(path, OFlag::empty()) {
             Err(missing) if missing.errno == Errno::ENOENT => {
                 self.make_missing(path, leaf, MOST_LINKS, missing).map(|handle| (handle, Found::Made))
             }
-            opened => opened.map(|handle| (handle, Found::There)),
+            opened => {
+                self.forget_neighbour();
+                opened.map(|handle| (handle, Found::There))
+            }
         }
+    }
+
+    /// A directory to make something in; it is made itself if it is missing.
+    pub fn directory(&self, path: &Path) -> sys::Result<Rc<OwnedFd>> {
+        match self.neighbour(path) {
+            Some(known) => Ok(known),
+            None => self.make(path, Leaf::Directory).map(|handle| self.remember_neighbour(path, handle)),
+        }
+    }
+
+    fn neighbour(&self, path: &Path) -> Option<Rc<OwnedFd>> {
+        self.neighbour
+            .borrow()
+            .as_ref()
+            .filter(|(known, _)| known == path)
+            .map(|(_, handle)| Rc::clone(handle))
+    }
+
+    fn remember_neighbour(&self, path: &Path, handle: OwnedFd) -> Rc<OwnedFd> {
+        let handle = Rc::new(handle);
+        *self.neighbour.borrow_mut() = Some((path.to_owned(), Rc::clone(&handle)));
+        handle
+    }
+
+    /// Something is going to be mounted on what was there, which may be it.
+    fn forget_neighbour(&self) {
+        *self.neighbour.borrow_mut() = None;
     }
 
     fn make_within(&self, path: &Path, leaf: Leaf, links: u32) -> sys::Result<OwnedFd> {
@@ -110,21 +151,26 @@ impl Tree {
 
     fn make_missing(&self, path: &Path, leaf: Leaf, links: u32, missing: sys::Error) -> sys::Result<OwnedFd> {
         let (Some(parent_path), Some(name)) = (path.parent(), path.file_name()) else { return Err(missing) };
-        let parent = self.make_within(parent_path, Leaf::Directory, links)?;
-        let made = match leaf {
-            Leaf::Directory => file::mkdir(&parent, name, 0o755),
-            Leaf::File => file::mknod(&parent, name, SFlag::S_IFREG, 0o644, 0),
+        let parent = match self.neighbour(parent_path) {
+            Some(known) => known,
+            None => {
+                let handle = self.make_within(parent_path, Leaf::Directory, links)?;
+                self.remember_neighbour(parent_path, handle)
+            }
         };
-        match made {
-            Ok(()) => file::open_path(&parent, name, OFlag::O_NOFOLLOW),
+        match make_in(&parent, name, leaf) {
             // It was missing a moment ago: a link that leads nowhere yet, or somebody was faster.
             Err(sys::Error { errno: Errno::EEXIST, .. }) => {
+                self.forget_neighbour();
                 let Some(links) = links.checked_sub(1) else {
                     return Err(sys::Error::new(format!("openat2({path:?})"), Errno::ELOOP));
                 };
-                self.make_within(&follow(&parent, parent_path, name)?, leaf, links)
+                let target = follow(&parent, parent_path, name)?;
+                let found = self.make_within(&target, leaf, links);
+                self.forget_neighbour(); // it may have been there
+                found
             }
-            Err(error) => Err(error),
+            made => made,
         }
     }
 
@@ -135,6 +181,15 @@ impl Tree {
             _ => Err(sys::Error::new(format!("openat2({path:?})"), Errno::EISDIR)),
         }
     }
+}
+
+/// `EEXIST` if there is something of that name.
+fn make_in(parent: &OwnedFd, name: &OsStr, leaf: Leaf) -> sys::Result<OwnedFd> {
+    match leaf {
+        Leaf::Directory => file::mkdir(parent, name, 0o755)?,
+        Leaf::File => file::mknod(parent, name, SFlag::S_IFREG, 0o644, 0)?,
+    }
+    file::open_path(parent, name, OFlag::O_NOFOLLOW)
 }
 
 /// The path that a link stands for, as a path of the tree.

@@ -42,7 +42,7 @@ pub fn append_to(path: &Path) -> Result<OwnedFd> {
 /// All of a small file, from where it stands. `limit` bounds what is read, in bytes; more is `EFBIG`.
 pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
     let call = || format!("read({name:?})");
-    let bytes = named(read_to_end(file, limit), call)?;
+    let bytes = named(read_to(End::Empty, file, limit), call)?;
     if bytes.len() > limit {
         return Err(Error::new(format!("read({name:?}): more than {limit} bytes"), Errno::EFBIG));
     }
@@ -51,23 +51,43 @@ pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
 
 /// The text of a small file of a kernel file system.
 pub fn read_text(dir: impl AsFd, path: impl AsRef<Path>) -> Result<String> {
-    let path = path.as_ref();
+    read_text_to(End::Empty, dir, path.as_ref())
+}
+
+/// The same of a file that the kernel makes in one piece: an attribute of a cgroup that is one value, what
+/// `/proc/self/status` and `/proc/self/cgroup` show, a sysctl. As much of it is read as fits, so that less than that is
+/// all. It is not so for lists, like `cgroup.procs` or `mountinfo`, which end with whole entries.
+pub fn read_piece(dir: impl AsFd, path: impl AsRef<Path>) -> Result<String> {
+    read_text_to(End::Short, dir, path.as_ref())
+}
+
+fn read_text_to(end: End, dir: impl AsFd, path: &Path) -> Result<String> {
     let file = open(dir, path, OFlag::O_RDONLY, Mode::empty())?;
     let text =
-        read_to_end(&file, usize::MAX).and_then(|bytes| String::from_utf8(bytes).map_err(|_| Errno::EILSEQ));
+        read_to(end, &file, usize::MAX).and_then(|bytes| String::from_utf8(bytes).map_err(|_| Errno::EILSEQ));
     named(text, || format!("read({path:?})"))
+}
+
+/// What tells that there is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing was read.
+    Empty,
+    /// Less was read than was asked for.
+    Short,
 }
 
 /// Until there is no more, or until it is more than `limit`. The standard library asks for size and position first, which
 /// files of the kernel do not have, and begins with 32 bytes at a time.
-fn read_to_end(file: impl AsFd, limit: usize) -> nix::Result<Vec<u8>> {
+fn read_to(end: End, file: impl AsFd, limit: usize) -> nix::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() <= limit {
         let (read, more) = (bytes.len(), bytes.len().clamp(4096, 1 << 20));
         bytes.resize(read + more, 0);
         let length = retry(|| nix::unistd::read(file.as_fd(), &mut bytes[read..]));
         bytes.truncate(read + length.unwrap_or(0));
-        if length? == 0 {
+        let length = length?;
+        if length == 0 || end == End::Short && length < more {
             break;
         }
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the door is where these are called")]
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use nix::errno::Errno;
 
@@ -73,6 +74,19 @@ impl std::error::Error for Error {}
 /// other way to do it hears the same.
 pub fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSYS | Errno::EPERM)
+}
+
+/// The kernel whose calls are all there, as no filter is in force: major and minor version in one number.
+static KERNEL: AtomicU32 = AtomicU32::new(0);
+
+/// No filter is in force, and this is the kernel: nobody need try whether it has a call.
+pub fn has_all_calls_until((major, minor): (u32, u32)) {
+    KERNEL.store(major << 16 | minor, Ordering::Relaxed);
+}
+
+/// Whether it is known that all calls of this version can be made. Otherwise they may be there all the same.
+pub fn has_calls_of((major, minor): (u32, u32)) -> bool {
+    KERNEL.load(Ordering::Relaxed) >= major << 16 | minor
 }
 
 /// The result of a call.

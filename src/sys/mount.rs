@@ -67,6 +67,9 @@ impl Reach {
 /// Whether mounts can be made, and changed, that are attached nowhere: Linux 5.12, and no filter of an outer container that
 /// hides the calls. Each refuses flags that it does not know before it looks at anything else.
 pub fn can_be_detached() -> bool {
+    if super::has_calls_of((5, 12)) {
+        return true;
+    }
     let calls = [libc::SYS_open_tree, libc::SYS_fsopen, libc::SYS_move_mount, libc::SYS_mount_setattr];
     // SAFETY: with all bits set the flags are none that the kernel knows, so that it does not come to the pointers.
     let refused = |call| Errno::result(unsafe { libc::syscall(call, -1, -1, -1, -1, -1, -1) });

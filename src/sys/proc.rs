@@ -63,12 +63,14 @@ pub struct OwnStatus {
     pub bounding: u64,
     /// The signals that are ignored: bit 0 is signal 1.
     pub ignored_signals: u64,
+    /// No seccomp filter is in force.
+    pub unfiltered: bool,
 }
 
 /// `/proc/self/status`. It is read by whoever has not yet entered a container, so the path is the host's.
 pub fn own_status() -> Result<OwnStatus> {
     let path = "/proc/self/status";
-    let status = file::read_text(file::here(), path)?;
+    let status = file::read_piece(file::here(), path)?;
     parse_status(&status).ok_or_else(|| Error::new(format!("read({path:?})"), Errno::EINVAL))
 }
 
@@ -77,7 +79,8 @@ fn parse_status(status: &str) -> Option<OwnStatus> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         u64::from_str_radix(line.trim(), 16).ok()
     };
-    Some(OwnStatus { bounding: mask("CapBnd:")?, ignored_signals: mask("SigIgn:")? })
+    let unfiltered = mask("Seccomp:") == Some(0);
+    Some(OwnStatus { bounding: mask("CapBnd:")?, ignored_signals: mask("SigIgn:")?, unfiltered })
 }
 
 /// Whether a process is in another network namespace than this one.
@@ -93,11 +96,16 @@ pub fn network_devices(pid: i32) -> Result<String> {
 
 /// The identity of this boot of the machine.
 pub fn boot_id() -> Result<String> {
-    file::read_text(file::here(), "/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+    file::read_piece(file::here(), "/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
 /// Whether this process is in a user namespace other than the initial one, whose map is the identity of all ids.
 pub fn in_user_namespace() -> Result<bool> {
+    // USER_NS_INIT_INO of linux/nsfs.h: the number that the first one has had since Linux 3.8.
+    const FIRST: u64 = 0xefff_fffd;
+    if file::stat_at(file::here(), "/proc/self/ns/user").is_ok_and(|namespace| namespace.st_ino == FIRST) {
+        return Ok(false);
+    }
     let map = match file::read_text(file::here(), "/proc/self/uid_map") {
         // A kernel without user namespaces.
         Err(Error { errno: Errno::ENOENT, .. }) => return Ok(false),
@@ -135,9 +143,11 @@ mod tests {
 
     #[test]
     fn masks_of_the_status() {
-        let status = "Name:\tx\nSigIgn:\t0000000000001000\nCapBnd:\t000001fffeffffff\n";
-        let expected = OwnStatus { bounding: 0x1ff_feff_ffff, ignored_signals: 1 << (libc::SIGPIPE - 1) };
+        let status = "Name:\tx\nSigIgn:\t0000000000001000\nCapBnd:\t000001fffeffffff\nSeccomp:\t0\n";
+        let ignored_signals = 1 << (libc::SIGPIPE - 1);
+        let expected = OwnStatus { bounding: 0x1ff_feff_ffff, ignored_signals, unfiltered: true };
         assert_eq!(parse_status(status), Some(expected));
+        assert!(!parse_status(&status.replace("Seccomp:\t0", "Seccomp:\t2")).unwrap().unfiltered);
         assert_eq!(parse_status("Name:\tx\n"), None);
     }
 

@@ -12,6 +12,15 @@
 
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The first instructions have seen that nobody can write to the file that they are in.
+static PROTECTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether it is known since the start that our own binary lies on a read-only mount.
+pub fn is_protected() -> bool {
+    PROTECTED.load(Ordering::Relaxed)
+}
 
 /// The arguments as the kernel has given them.
 ///
@@ -93,25 +102,51 @@ mod entry {
         let enters = (1..count).any(|i| unsafe { enters(*arguments.wrapping_add(i) as *const u8) });
         // SAFETY: strings with a NUL, structures as the kernel wants them, on a stack that lives.
         unsafe {
-            if !enters || is_readonly(libc::SYS_statfs, EXE as usize) || is_immutable() {
+            if !enters {
                 return;
             }
-            // OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
-            let flags = 1 | libc::O_CLOEXEC as usize;
-            let clone = call(libc::SYS_open_tree, [HERE, EXE as usize, flags, 0, 0]);
-            if clone < 0 {
+            if is_readonly(libc::SYS_statfs, EXE as usize) {
+                super::PROTECTED.store(true, super::Ordering::Relaxed);
                 return;
             }
-            let clone = clone as usize;
-            // struct mount_attr
-            let readonly: [u64; 4] = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
-            let (empty, here) = (EMPTY as usize, libc::AT_EMPTY_PATH as usize);
-            let set = [clone, empty, here, readonly.as_ptr() as usize, size_of::<[u64; 4]>()];
+            if is_immutable() {
+                return;
+            }
+            let Some(clone) = readonly_clone() else { return };
             // One that is not protected would begin again for ever.
-            if call(libc::SYS_mount_setattr, set) == 0 && is_readonly(libc::SYS_fstatfs, clone) {
+            if is_readonly(libc::SYS_fstatfs, clone) {
+                let (empty, here) = (EMPTY as usize, libc::AT_EMPTY_PATH as usize);
                 call(libc::SYS_execveat, [clone, empty, arguments as usize, environment as usize, here]);
             }
             call(libc::SYS_close, [clone, 0, 0, 0, 0]);
+        }
+    }
+
+    /// `open_tree_attr(2)`, Linux 6.15; libc has it for few architectures, and its number is the same for all.
+    const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
+
+    /// A mount of the binary alone, read-only, in no mount namespace: in one call, or in two.
+    unsafe fn readonly_clone() -> Option<usize> {
+        // struct mount_attr
+        let readonly: [u64; 4] = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+        let (attributes, size) = (readonly.as_ptr() as usize, size_of::<[u64; 4]>());
+        // OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+        let flags = 1 | libc::O_CLOEXEC as usize;
+        // SAFETY: strings with a NUL, and a structure that outlives the calls, with its size.
+        unsafe {
+            let clone = call(SYS_OPEN_TREE_ATTR, [HERE, EXE as usize, flags, attributes, size]);
+            if clone >= 0 {
+                return Some(clone as usize);
+            }
+            let clone = call(libc::SYS_open_tree, [HERE, EXE as usize, flags, 0, 0]);
+            if clone < 0 {
+                return None;
+            }
+            let clone = clone as usize;
+            let here = libc::AT_EMPTY_PATH as usize;
+            // Where it fails the clone is not read-only, which is looked for.
+            call(libc::SYS_mount_setattr, [clone, EMPTY as usize, here, attributes, size]);
+            Some(clone)
         }
     }
 

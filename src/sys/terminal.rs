@@ -16,9 +16,10 @@ pub const DEVPTS: FsType = FsType(libc::DEVPTS_SUPER_MAGIC as _);
 /// See to it that 0, 1 and 2 are open, as POSIX lets a caller leave them closed: what we open next would be taken for
 /// standard output.
 pub fn open_standard() {
-    // SAFETY: only asks for the flags of three numbers.
-    let is_closed = |number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
-    if (0..3).any(is_closed) {
+    let mut asked = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: three structures that outlive the call, which does not wait.
+    let answered = unsafe { libc::poll(asked.as_mut_ptr(), 3, 0) } >= 0;
+    if !answered || asked.iter().any(|number| number.revents & libc::POLLNVAL != 0) {
         let open = || file::open(file::here(), "/dev/null", OFlag::O_RDWR, file::Mode::empty());
         // The lowest free number is taken each time.
         while let Ok(null) = open()

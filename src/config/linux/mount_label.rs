@@ -15,7 +15,7 @@ pub fn apply_to(mounts: &mut [Mount], label: Option<(&str, &str)>, host: &Host) 
     if label.contains(['"', '\n']) {
         return Err(Problems::one("linux.mountLabel", format!("{label:?} is not a label")));
     }
-    if !host.selinux {
+    if !host.selinux.holds() {
         crate::log::warn("config.json: linux.mountLabel: is left out, as this host has no SELinux");
         return Ok(());
     }
@@ -37,6 +37,7 @@ mod tests {
     use crate::config::linux::id_mappings::IdMappings;
     use crate::config::linux::namespaces::{Kind, Namespaces};
     use crate::config::process::plain_host;
+    use crate::host::Fact;
 
     fn mounts() -> Vec<Mount> {
         let list = r#"[{"destination":"/proc","type":"proc"},{"destination":"/t","type":"tmpfs"}]"#;
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     fn only_what_takes_a_label_gets_one() {
-        let host = Host { selinux: true, ..plain_host() };
+        let host = Host { selinux: Fact::Known(true), ..plain_host() };
         let mut mounts = mounts();
         apply_to(&mut mounts, Some(("context", "a:b:c:s0:c1,c2")), &host).unwrap();
         assert!(mounts[0].options.parameters.is_empty());

@@ -19,8 +19,8 @@ impl ApparmorProfile {
         match profile {
             None | Some("") => Ok(Self(None)),
             // It is already.
-            Some("unconfined") if !host.apparmor => Ok(Self(None)),
-            Some(name) if !host.apparmor => Err(Problems::one(
+            Some("unconfined") if !host.apparmor.holds() => Ok(Self(None)),
+            Some(name) if !host.apparmor.holds() => Err(Problems::one(
                 FIELD,
                 format!("{name:?} cannot be applied: AppArmor is not enabled on this host"),
             )),
@@ -57,6 +57,7 @@ impl ApparmorProfile {
 mod tests {
     use super::*;
     use crate::config::process::plain_host;
+    use crate::host::Fact;
 
     #[test]
     fn a_profile_needs_apparmor() {
@@ -69,7 +70,7 @@ mod tests {
         for nothing in ["", "unconfined"] {
             assert_eq!(ApparmorProfile::parse(Some(nothing), &host), Ok(ApparmorProfile(None)));
         }
-        host.apparmor = true;
+        host.apparmor = Fact::Known(true);
         assert_eq!(ApparmorProfile::parse(Some("web"), &host), Ok(ApparmorProfile(Some("web".into()))));
         assert!(ApparmorProfile::parse(Some("web\nx"), &host).is_err());
     }

@@ -18,7 +18,7 @@ impl SelinuxLabel {
     pub fn parse(label: Option<&str>, host: &Host) -> Result<Self, Problems> {
         match label {
             None | Some("") => Ok(Self(None)),
-            Some(label) if !host.selinux => Err(Problems::one(
+            Some(label) if !host.selinux.holds() => Err(Problems::one(
                 FIELD,
                 format!("{label:?} cannot be applied: SELinux is not enabled on this host"),
             )),
@@ -56,6 +56,7 @@ impl SelinuxLabel {
 mod tests {
     use super::*;
     use crate::config::process::plain_host;
+    use crate::host::Fact;
 
     #[test]
     fn a_label_needs_selinux() {
@@ -66,7 +67,7 @@ mod tests {
             "process.selinuxLabel: \"a:b:c\" cannot be applied: SELinux is not enabled on this host"
         );
         assert_eq!(SelinuxLabel::parse(None, &host), Ok(SelinuxLabel(None)));
-        host.selinux = true;
+        host.selinux = Fact::Known(true);
         assert_eq!(SelinuxLabel::parse(Some("a:b:c"), &host), Ok(SelinuxLabel(Some("a:b:c".into()))));
     }
 }
