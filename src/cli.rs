@@ -12,12 +12,7 @@ pub use plain::read as read_plain;
 
 /// A low-level OCI container runtime, a drop-in for runc.
 #[derive(Debug, PartialEq, Eq, Parser)]
-#[command(
-    name = "crust",
-    disable_version_flag = true,
-    disable_help_subcommand = true,
-    arg_required_else_help = true
-)]
+#[command(name = "crust", disable_version_flag = true)]
 pub struct Cli {
     /// What is for every command.
     #[command(flatten)]
@@ -28,10 +23,9 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// argv as it is meant, or clap's error, which is the help as well.
-    pub fn read(argv: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let words = normalize(argv);
-        read_plain(&words).map_or_else(|| Self::try_parse_from(words), Ok)
+    /// A [`normalize`]d argv as it is meant, or clap's error, which is the help as well.
+    pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        read_plain(words).map_or_else(|| Self::try_parse_from(words), Ok)
     }
 }
 
@@ -355,7 +349,7 @@ pub struct Update {
 #[derive(Debug, PartialEq, Eq, Args)]
 pub struct Events {
     /// How often statistics are printed, as "5s" or "1m30s"
-    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     pub interval: String,
     /// Print the statistics of this moment, and no more
     #[arg(long)]
@@ -433,7 +427,7 @@ mod tests {
 
     fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
         let argv = std::iter::once("crust").chain(words.iter().copied()).map(OsString::from);
-        Cli::read(argv)
+        Cli::read(&normalize(argv))
     }
 
     #[test]

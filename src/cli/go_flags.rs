@@ -67,8 +67,11 @@ const VALUED: [&str; 26] = [
     "-f",
 ];
 
+/// The other flags with a value and a name of one word.
+const VALUED_BEHIND_THE_VERB: [&str; 4] = ["--bundle", "--interval", "--memory", "--resources"];
+
 /// The flags that take no value.
-const SWITCHES: [&str; 15] = [
+const SWITCHES: [&str; 21] = [
     "--all",
     "--debug",
     "--detach",
@@ -84,18 +87,31 @@ const SWITCHES: [&str; 15] = [
     "--tty",
     "--version",
     "--help",
+    "-a",
+    "-d",
+    "-f",
+    "-q",
+    "-t",
+    "-v",
 ];
 
 fn normalized(word: &str) -> Option<String> {
-    let is_long = word.starts_with('-')
-        && !word.starts_with("--")
-        && word[1..].find(['-', '=']).is_some_and(|at| at > 1);
-    let word = if is_long { format!("-{word}") } else { word.to_owned() };
+    let word = if has_one_dash(word) { format!("-{word}") } else { word.to_owned() };
     match word.split_once('=') {
         Some((switch, "true" | "1")) if SWITCHES.contains(&switch) => Some(switch.to_owned()),
         Some((switch, "false" | "0")) if SWITCHES.contains(&switch) => None,
         _ => Some(word),
     }
+}
+
+/// Whether it is a long flag with one dash: one of several words, or one that is known. All else may be several short
+/// flags.
+fn has_one_dash(word: &str) -> bool {
+    let Some(name) = word.strip_prefix('-').filter(|name| !name.starts_with('-')) else { return false };
+    let name = name.split('=').next().unwrap_or_default();
+    let is = |flag: &&str| flag.strip_prefix("--") == Some(name);
+    name.find('-').is_some_and(|at| at > 0)
+        || SWITCHES.iter().chain(&VALUED).chain(&VALUED_BEHIND_THE_VERB).any(is)
 }
 
 #[cfg(test)]
@@ -114,7 +130,7 @@ mod tests {
         };
         assert_eq!(
             words("--root /r exec -d=true web ls --all=true -no-x"),
-            "--root /r exec -d=true web -- ls --all=true -no-x"
+            "--root /r exec -d web -- ls --all=true -no-x"
         );
         assert_eq!(words("exec --detach=true -e -no-x web -- ls"), "exec --detach -e -no-x web -- ls");
         assert_eq!(words("exec -- web ls"), "exec -- web ls");
@@ -150,9 +166,26 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_of_one_word_are_known() {
+        use clap::CommandFactory;
+        let mut cli = Cli::command();
+        cli.build();
+        let commands = std::iter::once(&cli).chain(cli.get_subcommands());
+        let flags = commands.flat_map(|command| command.get_arguments()).filter_map(|flag| flag.get_long());
+        let unknown: Vec<_> =
+            flags.filter(|flag| !has_one_dash(&format!("-{flag}")) && *flag != "help").collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
     fn one_dash_and_values_for_switches() {
         assert_eq!(normalized("-no-subreaper"), Some("--no-subreaper".into()));
+        assert_eq!(normalized("-log"), Some("--log".into()));
+        assert_eq!(normalized("-bundle=/x"), Some("--bundle=/x".into()));
         assert_eq!(normalized("-d"), Some("-d".into()));
+        assert_eq!(normalized("-td"), Some("-td".into()));
+        assert_eq!(normalized("-d=true"), Some("-d".into()));
+        assert_eq!(normalized("-e=a-b"), Some("-e=a-b".into()));
         assert_eq!(normalized("--force=false"), None);
         assert_eq!(normalized("--bundle=/x"), Some("--bundle=/x".into()));
     }

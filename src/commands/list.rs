@@ -14,7 +14,7 @@ use crate::sys::credentials;
 /// `list`
 pub fn run(global: &Global, command: &List) -> Result<(), Error> {
     let Some(root) = runtime_root::find(global)? else {
-        return print(if command.format == ListFormat::Json { "null" } else { "" });
+        return print(if command.format == ListFormat::Json { "null\n" } else { "" });
     };
     let mut ids = root.ids()?;
     if command.quiet {
@@ -26,8 +26,8 @@ pub fn run(global: &Global, command: &List) -> Result<(), Error> {
     // A container that is being made or deleted, or whose files are damaged, does not hide the others.
     let states: Vec<Value> = ids.into_iter().filter_map(|id| entry(&root, id)).collect();
     match command.format {
-        ListFormat::Json if states.is_empty() => print("null"),
-        ListFormat::Json => print(&Value::Array(states).to_string()),
+        ListFormat::Json if states.is_empty() => print("null\n"),
+        ListFormat::Json => print(&format!("{}\n", Value::Array(states))),
         ListFormat::Table => print(&table(&states)),
     }
 }

@@ -22,9 +22,9 @@ pub mod version;
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::CommandFactory;
+use clap::{CommandFactory, FromArgMatches};
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, Global, normalize};
 use crate::error::{At, Error};
 use crate::log;
 use crate::own_binary;
@@ -50,9 +50,10 @@ pub fn main(argv: Vec<OsString>) -> u8 {
     // Before the command line is understood, so that this is not done twice. A word too many is no harm.
     let enters = |word: &OsString| ["create", "run", "exec"].iter().any(|verb| word == verb);
     let protected = if argv.iter().any(enters) { own_binary::protect(&argv) } else { Ok(()) };
-    let cli = match Cli::read(argv.into_iter()) {
+    let words = normalize(argv.into_iter());
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
-        Err(usage) => return say_usage(&usage),
+        Err(usage) => return say_usage(&usage, &words),
     };
     match dispatch(&cli, protected) {
         Ok(code) => {
@@ -72,13 +73,28 @@ pub fn main(argv: Vec<OsString>) -> u8 {
     }
 }
 
-/// Help is asked for and goes to standard output; a wrong usage goes to standard error.
-fn say_usage(usage: &clap::Error) -> u8 {
-    let printed = usage.print().and_then(|()| std::io::stdout().flush());
-    match usage.kind() {
-        clap::error::ErrorKind::DisplayHelp if printed.is_ok() => SUCCESS,
-        _ => FAILURE,
+/// Help is asked for and goes to standard output; a wrong usage goes to standard error. Engines that have a log show what
+/// stands there, and nothing else.
+fn say_usage(usage: &clap::Error, words: &[OsString]) -> u8 {
+    if let clap::error::ErrorKind::DisplayHelp = usage.kind() {
+        let printed = usage.print().and_then(|()| std::io::stdout().flush());
+        return if printed.is_ok() { SUCCESS } else { FAILURE };
     }
+    let understood = Cli::command().ignore_errors(true).try_get_matches_from(words);
+    match understood.and_then(|words| Global::from_arg_matches(&words)) {
+        Ok(global) if global.log.is_some() && open_log(&global).is_ok() => log::error(&in_one_line(usage)),
+        _ => {
+            let _nobody_listens = usage.print();
+        }
+    }
+    FAILURE
+}
+
+/// Without the hints that follow the message.
+fn in_one_line(usage: &clap::Error) -> String {
+    let text = usage.render().to_string();
+    let message = text.split("\n\n").next().unwrap_or_default();
+    message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<u8, Error> {
@@ -87,7 +103,7 @@ fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<u8, Error> {
         return print(&version::text()).map(|()| SUCCESS);
     }
     let Some(command) = &cli.command else {
-        return print(&Cli::command().render_help().to_string()).map(|()| FAILURE);
+        return print(&Cli::command().render_help().to_string()).map(|()| SUCCESS);
     };
     // A caller that ignores it would make every wait of ours fail.
     signal::wait_for_children().at("signals")?;

@@ -18,6 +18,13 @@ fn failing(t: &mut Trial, format: &str) -> Verdict<Vec<String>> {
     Ok(fs::read_to_string(&log)?.lines().map(str::to_owned).collect())
 }
 
+const WRONG: [&[&str]; 4] = [
+    &["state", "--no-such-option", "one"],
+    &["create"],
+    &["exec", "--preserve-fds", "some", "one", "true"],
+    &["no-such-command"],
+];
+
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -54,6 +61,20 @@ pub fn cases() -> Vec<Case> {
                 .refused_with(&["does not exist"])
                 .map(drop)
         }),
+        case("cli/log-of-a-wrong-usage")
+            .runc("a wrong command line leaves a line of JSON in the log as well: engines show nothing else")
+            .run(|t| {
+                for (number, words) in WRONG.iter().enumerate() {
+                    let log = t.path(&format!("log-{number}"));
+                    t.call(&[&["--log", &log, "--log-format=json"], *words].concat())?.refused()?;
+                    let text = fs::read_to_string(&log).unwrap_or_default();
+                    ensure!(text.lines().count() == 1, "{words:?}: the log is {text:?}");
+                    let entry: Value = serde_json::from_str(&text)?;
+                    equal("level", entry["level"].as_str(), Some("error"))?;
+                    ensure!(entry["msg"].as_str().is_some_and(|text| !text.is_empty()), "{words:?}: {text}");
+                }
+                Ok(())
+            }),
         case("cli/log-of-create")
             .runc("a failed create leaves its message in the log, as JSON on every line")
             .run(|t| {

@@ -59,6 +59,36 @@ pub fn cases() -> Vec<Case> {
             ),
         );
     }
+    for (name, words) in
+        [("no-words", &[] as &[&str]), ("help", &["help"]), ("help-of-a-command", &["help", "state"])]
+    {
+        cases.push(
+            case(format!("cli/help-{name}")).runc("help is printed to stdout, and that is a success").run(
+                move |t| {
+                    let mut command = Command::new(&t.program);
+                    command.args(words);
+                    let answer = t.execute(command)?.silent()?;
+                    ensure!(answer.stdout.contains("state"), "stdout: {:?}", answer.stdout);
+                    Ok(())
+                },
+            ),
+        );
+    }
+    cases.push(case("cli/one-dash").runc("one dash before a long flag is enough, as for Go's parsers").run(
+        |t| {
+            t.probe(&["stat:/"]).write_config()?;
+            let (bundle, root, id) = (t.bundle(), t.runtime_root(), t.id.clone());
+            let mut command = Command::new(&t.program);
+            command
+                .arg("-root")
+                .arg(root)
+                .args(["-log-format=json", "run", "-no-subreaper", "-bundle"])
+                .arg(bundle);
+            command.args(["-d=true", &id]);
+            t.execute_with(command, &t.container_streams())?.succeeded()?;
+            t.call(&["delete", "-force", &id])?.silent().map(drop)
+        },
+    ));
     for words in [&["list", "--format", "json"] as &[&str], &["features"], &["state"]] {
         cases.push(
             case(format!("cli/full-device-{}", words[0]))
