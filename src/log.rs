@@ -90,10 +90,14 @@ pub fn write_warnings() {
 /// The failure of the command: to the log file in its format, and to standard error as plain text. Without a log file
 /// the line on standard error has the format that was asked for.
 pub fn error(text: &str) {
-    let text = crate::error::printable(text);
-    line(Level::Error, &text);
+    let plain = crate::error::printable(text);
+    match LOG.get().map(|log| log.format) {
+        Some(Format::Json) => line(Level::Error, &plain),
+        // Escapes by itself.
+        Some(Format::Text) | None => line(Level::Error, text),
+    }
     if LOG.get().is_some_and(|log| log.file.is_some()) {
-        let _nobody_listens = writeln!(std::io::stderr(), "{text}");
+        let _nobody_listens = writeln!(std::io::stderr(), "{plain}");
     }
 }
 

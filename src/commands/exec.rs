@@ -94,7 +94,10 @@ fn plan(container: &Container, command: &Exec, host: &mut Host) -> Result<ExecPl
     };
     let plan = ExecPlan::new(&bundle.spec, &process, found, host)
         .map_err(|problems| if command.process.is_some() { flag(problems) } else { problems.into() })?;
-    plan.process.capabilities.warnings().iter().for_each(|warning| log::warn(warning));
+    // Of the container's own `create` has warned.
+    if command.process.is_some() || !command.cap.is_empty() {
+        plan.process.capabilities.warnings().iter().for_each(|warning| log::warn(warning));
+    }
     Ok(plan)
 }
 

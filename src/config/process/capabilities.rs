@@ -188,8 +188,7 @@ impl Capabilities {
                 }
                 _ => {
                     *set &= present;
-                    let text = |n| format!("process.capabilities.{key}: {} {rule}", name(n));
-                    self.warnings.extend(numbers(beyond).map(text));
+                    self.warnings.extend(left_out(key, beyond, rule));
                 }
             }
         }
@@ -201,10 +200,15 @@ impl Capabilities {
     fn lower_ambient(&mut self) {
         let impossible = self.ambient & !(self.permitted & self.inheritable);
         self.ambient &= !impossible;
-        let rule = "is left out: not permitted and inheritable as well";
-        let text = |n| format!("process.capabilities.ambient: {} {rule}", name(n));
-        self.warnings.extend(numbers(impossible).map(text));
+        let rule = "left out: not permitted and inheritable as well";
+        self.warnings.extend(left_out("ambient", impossible, rule));
     }
+}
+
+/// One line for a set, however many there are.
+fn left_out(key: &str, set: u64, rule: &str) -> Option<String> {
+    let names: Vec<_> = numbers(set).map(name).collect();
+    (set != 0).then(|| format!("process.capabilities.{key}: {}: {rule}", names.join(", ")))
 }
 
 /// What can be granted. The first process of a new user namespace has all capabilities there, whatever its maker lacks
@@ -309,10 +313,11 @@ mod tests {
 
     #[test]
     fn ambient_without_inheritable_is_left_out() {
-        let sets = json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_CHOWN"],
-                          "ambient": ["CAP_KILL", "CAP_CHOWN"]});
+        let all = ["CAP_CHOWN", "CAP_KILL", "CAP_FOWNER"];
+        let sets = json!({"permitted": all, "inheritable": ["CAP_CHOWN"], "ambient": all});
         let plan = parse(sets, &OwnNamespaces::default(), Ungrantable::Refuse).unwrap();
         assert_eq!((plan.ambient, plan.inheritable), (1, 1));
-        assert_eq!(plan.warnings.len(), 1);
+        let line = "process.capabilities.ambient: CAP_FOWNER, CAP_KILL: left out: not permitted and inheritable as well";
+        assert_eq!(plan.warnings, [line]);
     }
 }
