@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::exec::exec;
 use crate::call::Answer;
 use crate::case::{Case, case};
+use crate::host::Need;
 use crate::trial::{Trial, is};
 use crate::verdict::{Verdict, equal};
 
@@ -23,34 +24,48 @@ fn with_process(t: &mut Trial, pointer: &str, value: Value) -> Verdict<Answer> {
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, pointer, value, fact, want) in [
-        ("uid", "/user/uid", json!(42), "/uid", json!([42, 42, 42])),
-        ("cwd", "/cwd", json!("/tmp"), "/cwd", json!("/tmp")),
+    for (name, pointer, value, fact, want, since) in [
+        ("uid", "/user/uid", json!(42), "/uid", json!([42, 42, 42]), 0),
+        ("cwd", "/cwd", json!("/tmp"), "/cwd", json!("/tmp"), 0),
+        ("oom-score", "/oomScoreAdj", json!(700), "/oom_score_adj", json!("700"), 0),
+        ("scheduler", "/scheduler", json!({ "policy": "SCHED_BATCH", "nice": 7 }), "/scheduler", json!(3), 2),
+        (
+            "io-priority",
+            "/ioPriority",
+            json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 0 }),
+            "/io_priority",
+            json!(3 << 13),
+            1,
+        ),
+        ("cpu-affinity", "/execCPUAffinity", json!({ "final": "0" }), "/cpus", json!("0"), 3),
         (
             "rlimits",
             "/rlimits",
             json!([{ "type": "RLIMIT_CORE", "soft": 3, "hard": 4 }]),
             "/rlimits/RLIMIT_CORE",
             json!([3, 4]),
+            0,
         ),
-        ("no-new-privileges", "/noNewPrivileges", json!(true), "/no_new_privs", json!("1")),
+        ("no-new-privileges", "/noNewPrivileges", json!(true), "/no_new_privs", json!("1"), 0),
         (
             "capabilities",
             "/capabilities",
             json!({ "bounding": ["CAP_KILL"] }),
             "/capabilities/bounding",
             json!(32),
+            0,
         ),
-        ("umask", "/user/umask", json!(0o77), "/umask", json!(0o77)),
+        ("umask", "/user/umask", json!(0o77), "/umask", json!(0o77), 0),
     ] {
         cases.push(
-            case(format!("exec/process-{name}")).runc(format!("exec --process applies {pointer}")).run(
-                move |t| {
+            case(format!("exec/process-{name}"))
+                .runc(format!("exec --process applies {pointer}"))
+                .needs(Need::SpecVersion(since))
+                .run(move |t| {
                     t.running(&["stat:/"])?;
                     let answer = with_process(t, pointer, value.clone())?.succeeded()?;
                     is(&serde_json::from_str(&answer.stdout)?, fact, want.clone())
-                },
-            ),
+                }),
         );
     }
     for (name, pointer, value) in [
