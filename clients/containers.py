@@ -2,8 +2,9 @@
 
 import os
 
+import engine
 import place
-from case import becomes, call, case, says, says_at_a_terminal
+from case import becomes, call, case, says
 
 PREAMBLE = "B=localhost/busybox; V=$F/tmp/volume; "
 RUN = "podman run --rm"
@@ -23,7 +24,7 @@ class Podman:
 
     def __init__(self, user, root):
         self.user, self.root = user, root
-        self.preamble = f'mine() {{ {AS_USER if user else ""} "$@"; }}; podman() {{ mine /usr/bin/podman "$@"; }}; {PREAMBLE}'
+        self.preamble = f'mine() {{ {AS_USER if user else ""} "$@"; }}; podman() {{ mine /usr/bin/podman "$@"; }}; engine() {{ podman "$@"; }}; {PREAMBLE}'
 
     def sh(self, command):
         return self.preamble + command
@@ -45,12 +46,9 @@ AS_USER = (f"setpriv --reuid {place.USER} --regid {place.USER} --init-groups env
 def cases(podman):
     """The cases for every user."""
     sh, detached = podman.sh, podman.detached
+    engine.cases(sh, detached)
 
     # --- run
-
-    @case()
-    def run_ends_with_the_status_of_the_process():
-        says(sh(f"{RUN} $B sh -c 'echo in; exit 7'"), "^in$", status=7)
 
     @case()
     def run_ends_with_128_and_the_signal():
@@ -66,41 +64,8 @@ def cases(podman):
         says(sh(f"podman --runtime {place.RUNTIME} run --rm $B echo yes"), "^yes$")
 
     @case()
-    def run_of_a_missing_program():
-        says(sh(f"{RUN} $B no-such-program"), "executable file .*not found in \\$PATH", status=127)
-
-    @case()
-    def run_of_a_missing_path():
-        says(sh(f"{RUN} $B /no/such/program"), "no such file or directory", status=127)
-
-    @case()
-    def run_of_a_file_that_is_no_program():
-        says(sh(f"{RUN} $B /etc/no-program"), "permission denied", status=126)
-
-    @case()
     def run_of_a_directory():
         says(sh(f"{RUN} $B /etc"), "permission denied", status=126)
-
-    @case()
-    def run_reads_stdin():
-        says(sh(f"(echo words; sleep $S) | {RUN} -i $B cat"), "^words$")
-
-    @case()
-    def run_with_a_terminal():
-        says_at_a_terminal(sh(f"{RUN} -it $B sh -c 'tty; sleep 1; stty size'"), "/dev/pts/0$", "^30 100$", rows=30, columns=100)
-
-    @case()
-    def run_an_image_with_user_environment_and_volume():
-        says(sh(f"{RUN} localhost/app"), "^blue 1000 /work$")
-
-    @case()
-    def run_in_the_background_and_read_its_logs():
-        detached(command="sh -c 'echo to-the-log; sleep 1000'")
-        becomes(sh("podman logs one"), "^to-the-log$")
-
-    @case()
-    def create_then_start_attached():
-        says(sh("podman create --name one $B sh -c 'echo started; exit 4'; podman start -a one"), "^started$", status=4)
 
     @case()
     def init_then_start():
@@ -112,29 +77,6 @@ def cases(podman):
         says(sh(f"echo from-three >$F/three; chmod 644 $F/three; {RUN} --preserve-fds 1 -i $B sh -c 'cat <&3' 3<$F/three"), "^from-three$")
 
     # --- the life of a container
-
-    @case()
-    def stop_lets_the_process_end():
-        detached(command="sh -c 'trap \"exit 3\" TERM; while :; do sleep 0.1; done'")
-        says(sh("sleep 0.5; podman stop -t 20 one; podman wait one"), "^3$")
-
-    @case()
-    def stop_kills_in_the_end():
-        detached()
-        says(sh("podman stop -t 1 one; podman wait one"), "^137$")
-
-    @case()
-    def kill_sends_signals():
-        detached(command="sh -c 'trap \"echo got-hup\" HUP; while :; do sleep 0.1; done'")
-        call(sh("sleep 0.5; podman kill -s HUP one"))
-        becomes(sh("podman logs one"), "got-hup")
-        says(sh("podman kill one; podman wait one"), "^137$")
-
-    @case()
-    def restart():
-        detached(command="sh -c 'echo once; sleep 1000'")
-        call(sh("podman restart -t 0 one"))
-        becomes(sh("podman logs one"), "once\nonce")
 
     @case()
     def restart_on_failure():
@@ -149,41 +91,15 @@ def cases(podman):
     # --- exec
 
     @case()
-    def exec_ends_with_the_status_of_the_process():
-        detached()
-        says(sh("podman exec one sh -c 'echo in; exit 5'"), "^in$", status=5)
-
-    @case()
     def exec_of_a_missing_program():
         detached()
         says(sh("podman exec one no-such-program"), "executable file .*not found in \\$PATH", status=127)
-
-    @case()
-    def exec_of_a_file_that_is_no_program():
-        detached()
-        says(sh("podman exec one /etc/no-program"), "permission denied", status=126)
 
     @case()
     def exec_as_a_user_in_a_directory_with_an_environment():
         detached()
         says(sh("podman exec -u user -w /tmp -e COLOUR=red one sh -c 'id; pwd; echo $COLOUR'"),
              r"uid=1000\(user\) gid=1000\(user\)", "^/tmp$", "^red$")
-
-    @case()
-    def exec_reads_stdin():
-        detached()
-        says(sh("(echo words; sleep $S) | podman exec -i one cat"), "^words$")
-
-    @case()
-    def exec_with_a_terminal():
-        detached()
-        says_at_a_terminal(sh("podman exec -it one sh -c 'tty; sleep 1; stty size'"), "/dev/pts/0$", "^20 90$", rows=20, columns=90)
-
-    @case()
-    def exec_in_the_background():
-        detached()
-        call(sh("podman exec -d one sh -c 'echo yes >/tmp/done'"))
-        becomes(sh("podman exec one cat /tmp/done"), "^yes$")
 
     @case()
     def exec_with_descriptors_preserved():
@@ -196,11 +112,6 @@ def cases(podman):
         says(sh("podman exec --privileged one sh -c 'grep CapEff /proc/self/status'"), "CapEff:\t0000[0-9a-f]*ffff")
 
     # --- what the client asks about a container
-
-    @case()
-    def top_lists_the_processes():
-        detached(command="sh -c 'sleep 1001 & sleep 1002'")
-        says(sh("podman top one"), "sleep 1001", "sleep 1002")
 
     @case()
     def copy_in_and_out():
@@ -229,20 +140,8 @@ def cases(podman):
         says(sh(f"{RUN} --user 1000:1000 --group-add 3000 $B id"), r"uid=1000\(user\) gid=1000\(user\) groups=.*3000\(extra\)")
 
     @case()
-    def capabilities_dropped_and_added():
-        says(sh(f"{RUN} --cap-drop ALL --cap-add NET_ADMIN $B grep Cap /proc/self/status"), "CapEff:\t0000000000001000", "CapBnd:\t0000000000001000")
-
-    @case()
-    def no_new_privileges():
-        says(sh(f"{RUN} --security-opt no-new-privileges $B grep NoNewPrivs /proc/self/status"), r"\s1$")
-
-    @case()
     def seccomp_by_default():
         says(sh(f"{RUN} $B grep Seccomp: /proc/self/status"), r"\s2$")
-
-    @case()
-    def seccomp_unconfined():
-        says(sh(f"{RUN} --security-opt seccomp=unconfined $B grep Seccomp: /proc/self/status"), r"\s0$")
 
     @case()
     def privileged():
@@ -253,18 +152,8 @@ def cases(podman):
         says(sh(f"{RUN} --read-only $B sh -c ': >/tmp/x && echo tmp; : >/x'"), "tmp$", "Read-only file system", status=1)
 
     @case()
-    def masked_and_read_only_paths():
-        says(sh(f"{RUN} $B sh -c 'wc -c </proc/timer_list; wc -c </proc/keys; ls /sys/firmware | wc -l; : >/proc/sys/kernel/domainname'"),
-             r"0\n0\n0$", "Read-only file system", status=1)
-
-    @case()
     def unmasked():
         says(sh(f"{RUN} --security-opt unmask=/proc/timer_list --security-opt mask=/etc/passwd $B sh -c 'wc -c </etc/passwd'"), "^0$")
-
-    @case()
-    def sysctl():
-        says(sh(f"{RUN} --network none --sysctl net.ipv4.ip_forward=1 --sysctl kernel.shmmax=12345678 $B cat /proc/sys/net/ipv4/ip_forward "
-                "/proc/sys/kernel/shmmax"), r"^1\n12345678$")
 
     @case()
     def resource_limits():
@@ -275,11 +164,6 @@ def cases(podman):
         says(sh(f"{RUN} --umask 0027 $B sh -c umask"), "^0027$")
 
     # --- devices and volumes
-
-    @case()
-    def devices_by_default():
-        says(sh(f"{RUN} $B sh -c 'cd /dev; ls; for l in fd stdin ptmx; do readlink $l; done; head -c 4 /dev/urandom | wc -c; : >/dev/null'"),
-             "^full$", "^tty$", "^zero$", "^/proc/self/fd$", "^pts/ptmx$", "^4$")
 
     @case()
     def device_added():
@@ -302,10 +186,6 @@ def cases(podman):
     def volume_in_layers():
         says(sh(f"rm -rf $V; mine mkdir $V; echo below | mine tee $V/f; {RUN} -v $V:/v:O $B sh -c 'cat /v/f; echo above >/v/f; cat /v/f'; cat $V/f"),
              r"^below\nbelow\nabove\nbelow$")
-
-    @case()
-    def volume_with_a_name():
-        says(sh(f"{RUN} -v named:/data $B sh -c 'cat /data/in-the-image; echo more >/data/more'; {RUN} -v named:/v:ro $B cat /v/more"), r"^yes\nmore$")
 
     @case()
     def mount_of_each_type():

@@ -3,13 +3,15 @@
 import json
 import os
 
+import engine
 import place
-from case import becomes, call, case, says, says_at_a_terminal, silent_about
+from case import becomes, call, case, says, silent_about
+from engine import limit
 
 # The newest Docker's client may be in /usr/local, beside an older daemon.
 CLIENT = "/usr/bin/docker"
 DAEMONS = []
-PREAMBLE = f'docker() {{ DOCKER_BUILDKIT=0 {CLIENT} "$@"; }}; B=localhost/busybox; V=$F/volume; '
+PREAMBLE = f'docker() {{ DOCKER_BUILDKIT=0 {CLIENT} "$@"; }}; engine() {{ docker "$@"; }}; B=localhost/busybox; V=$F/volume; '
 RUN = "docker run --rm"
 
 
@@ -49,12 +51,10 @@ def detached(options="", command="sleep 1000", name="one"):
     call(sh(f"docker run -d --name {name} {options} $B {command}"))
 
 
+engine.cases(sh, detached)
+
+
 # --- run
-
-@case()
-def run_ends_with_the_status_of_the_process():
-    says(sh(f"{RUN} $B sh -c 'exit 7'"), status=7)
-
 
 @case()
 def run_ends_with_128_and_the_signal():
@@ -74,21 +74,6 @@ def run_names_the_runtime():
 
 
 @case()
-def run_of_a_missing_program():
-    says(sh(f"{RUN} $B no-such-program"), "executable file not found", status=127)
-
-
-@case()
-def run_of_a_missing_path():
-    says(sh(f"{RUN} $B /no/such/program"), "no such file or directory", status=127)
-
-
-@case()
-def run_of_a_file_that_is_no_program():
-    says(sh(f"{RUN} $B /etc/no-program"), "permission denied", status=126)
-
-
-@case()
 def run_of_a_directory():
     says(sh(f"{RUN} $B /etc"), "permission denied|is a directory", status=126)
 
@@ -99,34 +84,8 @@ def run_with_a_working_directory_that_is_a_file():
 
 
 @case()
-def run_reads_stdin():
-    says(sh(f"(echo words; sleep $S) | {RUN} -i $B cat"), "^words$")
-
-
-@case()
 def run_keeps_stdout_and_stderr_apart():
     says(sh(f"{RUN} $B sh -c 'echo out; echo err >&2' 2>$F/err >$F/out; cat $F/out; echo --; cat $F/err"), r"^out\n--\nerr$")
-
-
-@case()
-def run_with_a_terminal():
-    says_at_a_terminal(sh(f"{RUN} -it $B sh -c 'tty; sleep 1; stty size'"), "/dev/pts/0$", "^30 100$", rows=30, columns=100)
-
-
-@case()
-def run_an_image_with_user_environment_and_volume():
-    says(sh(f"{RUN} localhost/app"), "^blue 1000 /work$")
-
-
-@case()
-def run_in_the_background_and_read_its_logs():
-    detached(command="sh -c 'echo to-the-log; sleep 1000'")
-    becomes(sh("docker logs one"), "^to-the-log$")
-
-
-@case()
-def create_then_start_attached():
-    says(sh("docker create --name one $B sh -c 'echo started; exit 4'; docker start -a one"), "^started$", status=4)
 
 
 @case()
@@ -144,42 +103,15 @@ def an_init_reaps():
 # --- the life of a container
 
 @case()
-def stop_lets_the_process_end():
-    detached(command="sh -c 'trap \"exit 3\" TERM; while :; do sleep 0.1; done'")
-    says(sh("sleep 0.5; docker stop -t 20 one; docker wait one"), "^3$")
-
-
-@case()
-def stop_kills_in_the_end():
-    detached()
-    says(sh("docker stop -t 1 one; docker wait one"), "^137$")
-
-
-@case()
 def stop_with_another_signal():
     detached("--stop-signal USR1", "sh -c 'trap \"exit 9\" USR1; while :; do sleep 0.1; done'")
     says(sh("sleep 0.5; docker stop -t 20 one; docker wait one"), "^9$")
 
 
 @case()
-def kill_sends_signals():
-    detached(command="sh -c 'trap \"echo got-hup\" HUP; while :; do sleep 0.1; done'")
-    call(sh("sleep 0.5; docker kill -s HUP one"))
-    becomes(sh("docker logs one"), "got-hup")
-    says(sh("docker kill one; docker wait one"), "^137$")
-
-
-@case()
 def kill_of_a_stopped_container():
     detached(command="true")
     says(sh("docker wait one; docker kill one"), "is not running", status=1)
-
-
-@case()
-def restart():
-    detached(command="sh -c 'echo once; sleep 1000'")
-    call(sh("docker restart -t 0 one"))
-    becomes(sh("docker logs one"), "once\nonce")
 
 
 @case()
@@ -249,21 +181,9 @@ def start_again():
 # --- exec
 
 @case()
-def exec_ends_with_the_status_of_the_process():
-    detached()
-    says(sh("docker exec one sh -c 'echo in; exit 5'"), "^in$", status=5)
-
-
-@case()
 def exec_of_a_missing_program():
     detached()
     says(sh("docker exec one no-such-program; s=$?; [ $s = 126 ] || [ $s = 127 ]"), "executable file not found")
-
-
-@case()
-def exec_of_a_file_that_is_no_program():
-    detached()
-    says(sh("docker exec one /etc/no-program"), "permission denied", status=126)
 
 
 @case()
@@ -272,25 +192,6 @@ def exec_as_a_user_in_a_directory_with_an_environment():
     says(sh("docker exec -u user -w /tmp -e COLOUR=red one sh -c 'id; pwd; echo $COLOUR'"),
          r"uid=1000\(user\) gid=1000\(user\) groups=.*3000\(extra\)", "^/tmp$", "^red$")
     says(sh("docker exec -u 4711:4712 one id -u"), "^4711$")
-
-
-@case()
-def exec_reads_stdin():
-    detached()
-    says(sh("(echo words; sleep $S) | docker exec -i one cat"), "^words$")
-
-
-@case()
-def exec_with_a_terminal():
-    detached()
-    says_at_a_terminal(sh("docker exec -it one sh -c 'tty; sleep 1; stty size'"), "/dev/pts/0$", "^20 90$", rows=20, columns=90)
-
-
-@case()
-def exec_in_the_background():
-    detached()
-    call(sh("docker exec -d one sh -c 'echo yes >/tmp/done'"))
-    becomes(sh("docker exec one cat /tmp/done"), "^yes$")
 
 
 @case()
@@ -312,12 +213,6 @@ def exec_twenty_at_a_time():
 
 
 # --- what the client asks about a container
-
-@case()
-def top_lists_the_processes():
-    detached(command="sh -c 'sleep 1001 & sleep 1002'")
-    says(sh("docker top one"), "sleep 1001", "sleep 1002")
-
 
 @case()
 def stats():
@@ -354,15 +249,6 @@ def healthcheck():
 
 
 # --- limits. On cgroup v1 the container's own files are where the mount shows them, on v2 at the top.
-
-FILES = {"memory": ("memory/memory.limit_in_bytes", "memory.max"), "swap": ("memory/memory.memsw.limit_in_bytes", "memory.swap.max"),
-         "quota": ("cpu/cpu.cfs_quota_us", "cpu.max"), "shares": ("cpu/cpu.shares", "cpu.weight"),
-         "pids": ("pids/pids.max", "pids.max"), "cpus": ("cpuset/cpuset.cpus", "cpuset.cpus")}
-
-
-def limit(what):
-    return "/sys/fs/cgroup/" + FILES[what][place.V2]
-
 
 @case()
 def limit_of_memory():
@@ -468,11 +354,6 @@ def capabilities_by_default():
     says(sh(f"{RUN} $B grep CapEff /proc/self/status"), "00000000a80425fb")
 
 
-@case()
-def capabilities_dropped_and_added():
-    says(sh(f"{RUN} --cap-drop ALL --cap-add NET_ADMIN $B grep Cap /proc/self/status"), "CapEff:\t0000000000001000", "CapBnd:\t0000000000001000")
-
-
 @case("resource")
 def privileged():
     says(sh(f"{RUN} --privileged $B sh -c 'mount -t tmpfs t /tmp && ls /dev | wc -l && grep -c . /proc/kcore | head -c 0; grep Seccomp: /proc/self/status'"),
@@ -480,18 +361,8 @@ def privileged():
 
 
 @case()
-def no_new_privileges():
-    says(sh(f"{RUN} --security-opt no-new-privileges $B grep NoNewPrivs /proc/self/status"), r"\s1$")
-
-
-@case()
 def seccomp_by_default():
     says(sh(f"{RUN} $B sh -c 'grep Seccomp: /proc/self/status; unshare -U true'"), r"Seccomp:\s*2$", "(?i)not permitted", status=1)
-
-
-@case()
-def seccomp_unconfined():
-    says(sh(f"{RUN} --security-opt seccomp=unconfined $B grep Seccomp: /proc/self/status"), r"\s0$")
 
 
 @case()
@@ -511,25 +382,7 @@ def read_only():
     says(sh(f"{RUN} --read-only --tmpfs /tmp $B sh -c ': >/tmp/x && echo tmp; : >/x'"), "^tmp$", "Read-only file system", status=1)
 
 
-@case()
-def masked_and_read_only_paths():
-    says(sh(f"{RUN} $B sh -c 'wc -c </proc/timer_list; wc -c </proc/keys; ls /sys/firmware | wc -l; : >/proc/sys/kernel/domainname'"),
-         r"^0\n0\n0\n", "Read-only file system", status=1)
-
-
-@case()
-def sysctl():
-    says(sh(f"{RUN} --sysctl net.ipv4.ip_forward=1 --sysctl kernel.shmmax=12345678 $B cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmax"),
-         r"^1\n12345678$")
-
-
 # --- devices
-
-@case()
-def devices_by_default():
-    says(sh(f"{RUN} $B sh -c 'cd /dev; ls; for l in fd stdin ptmx; do readlink $l; done; head -c 4 /dev/urandom | wc -c; : >/dev/null'"),
-         "^full$", "^tty$", "^zero$", "^/proc/self/fd$", "^pts/ptmx$", "^4$")
-
 
 @case()
 def device_added():
@@ -572,11 +425,6 @@ def volume_that_is_a_file():
 @case()
 def volume_on_a_file_that_is_a_directory():
     says(sh(f"mkdir -p $V; {RUN} -v $V:/etc/passwd $B true"), "(?i)not a directory", status=127 if place.V2 else None)
-
-
-@case()
-def volume_with_a_name():
-    says(sh(f"{RUN} -v named:/data $B sh -c 'cat /data/in-the-image; echo more >/data/more'; {RUN} -v named:/v $B cat /v/more"), r"^yes\nmore$")
 
 
 @case()

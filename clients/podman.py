@@ -4,6 +4,7 @@ import containers
 import place
 from case import becomes, call, case, says
 from containers import RUN
+from engine import limit
 
 USER = containers.Podman(None, "/run/crust")
 sh, detached, clean = USER.sh, USER.detached, USER.clean
@@ -21,14 +22,6 @@ def stop():
 
 
 containers.cases(USER)
-
-FILES = {"memory": ("memory/memory.limit_in_bytes", "memory.max"), "quota": ("cpu/cpu.cfs_quota_us", "cpu.max"),
-         "pids": ("pids/pids.max", "pids.max"), "cpus": ("cpuset/cpuset.cpus", "cpuset.cpus")}
-
-
-def limit(what):
-    return "/sys/fs/cgroup/" + FILES[what][place.V2]
-
 
 @case()
 def limits():
