@@ -153,6 +153,13 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
+        name: "huge-pages",
+        before: || json!({}),
+        update: || json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }] }),
+        v1: &[("hugetlb", "hugetlb.2MB.limit_in_bytes", "4194304")],
+        v2: &[("hugetlb", "hugetlb.2MB.max", "4194304"), ("hugetlb", "hugetlb.2MB.rsvd.max", "4194304")],
+    },
+    Row {
         name: "devices-are-left-alone",
         before: || json!({}),
         update: || json!({ "devices": [{ "allow": false, "access": "rwm" }], "cpu": { "shares": 262_144 } }),
