@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::hooks::{HOOKS, Hook};
 use crate::case::{Case, case};
-use crate::trial::{Trial, until};
+use crate::trial::{Trial, slowness, until};
 use crate::verdict::{Verdict, equal};
 
 const POSTSTOP: &Hook = &HOOKS[5];
@@ -109,15 +109,12 @@ fn runs_out_of_time(hook: &'static Hook) -> Case {
         .spec("**`timeout`** (int, OPTIONAL) is the number of seconds before aborting the hook.")
         .run(|t| {
             let path = hook.program(t);
+            let sleep = format!("sleep:{}", 8000 * slowness());
             let begin = Instant::now();
-            fault(
-                t,
-                hook,
-                json!({ "path": path, "args": ["spec-probe", "quiet", "sleep:8000"], "timeout": 1 }),
-            )?;
+            fault(t, hook, json!({ "path": path, "args": ["spec-probe", "quiet", sleep], "timeout": 1 }))?;
             let took = begin.elapsed();
             ensure!(
-                took >= Duration::from_secs(1) && took < Duration::from_secs(4),
+                took >= Duration::from_secs(1) && took < Duration::from_secs(4) * slowness(),
                 "it took {} ms",
                 took.as_millis()
             );
