@@ -136,7 +136,6 @@ const ROWS: &[Row] = &[
         update: || {
             json!({
                 "memory": { "reservation": 67_108_864 }, "cpu": { "shares": 262_144, "cpus": "0" },
-                "blockIO": { "weight": 200 },
             })
         },
         v1: &[
