@@ -2,10 +2,12 @@
 //! written where there is a terminal, and reaps.
 
 mod relay;
+mod streams;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use self::relay::Relay;
+pub use self::streams::{Lent, Streams};
 use crate::error::{At, Error};
 use crate::sys;
 use crate::sys::process::{self, Exit, Pid, PollFd, PollFlags};
@@ -15,15 +17,16 @@ use crate::sys::signal::Waiting;
 ///
 /// `signals` were blocked before the child was cloned, so that none was lost in between. With a `master` our standard
 /// input and output are joined to the pty and our terminal, if there is one, is in raw mode meanwhile. Without one the
-/// child has our standard files itself.
+/// child has our standard files itself, but for terminals: in their place it has the pipes of `streams`.
 pub fn attend(
     child: Pid,
     pidfd: Option<BorrowedFd>,
     signals: &Waiting,
     master: Option<OwnedFd>,
+    streams: Streams,
 ) -> Result<Exit, Error> {
     let relay = master.map(Relay::begin).transpose().at("process.terminal")?;
-    Attendance { child, pidfd, signals, relay }.until_end().at("process")
+    Attendance { child, pidfd, signals, relay, streams }.until_end().at("process")
 }
 
 struct Attendance<'a> {
@@ -31,6 +34,7 @@ struct Attendance<'a> {
     pidfd: Option<BorrowedFd<'a>>,
     signals: &'a Waiting,
     relay: Option<Relay>,
+    streams: Streams,
 }
 
 impl Attendance<'_> {
@@ -44,11 +48,13 @@ impl Attendance<'_> {
                 if let Some(relay) = &mut self.relay {
                     relay.finish(self.signals)?;
                 }
+                self.streams.finish(self.signals)?;
                 return Ok(exit);
             }
             if let Some(relay) = &mut self.relay {
                 relay.carry(&ready)?;
             }
+            self.streams.carry(&ready);
         }
     }
 
@@ -59,6 +65,7 @@ impl Attendance<'_> {
         if let Some(relay) = &self.relay {
             watched.extend(relay.wanted());
         }
+        watched.extend(self.streams.wanted());
         wait_for_any(&mut watched)
     }
 

@@ -16,6 +16,7 @@ use crate::container::notify_socket::{self, NotifySocket};
 use crate::create::parent::{self, Created, Order};
 use crate::create::{Request, Then};
 use crate::error::{At, Error};
+use crate::foreground::{Lent, Streams};
 use crate::host::Host;
 use crate::log;
 use crate::resctrl::Group;
@@ -68,6 +69,8 @@ pub struct New {
     pub dir: Dir,
     /// Where its program says that it is ready, if it runs already and somebody waits for that.
     pub notify_socket: Option<NotifySocket>,
+    /// What is carried between our terminal and a process in the foreground.
+    pub streams: Streams,
 }
 
 /// What `create` and `run` do alike: read, judge, make. The state directory is still to be kept.
@@ -106,8 +109,12 @@ pub fn create(
         Then::Execute | Then::ExecuteInForeground => NotifySocket::bind(&dir)?,
     };
     let order = Order { plan: &plan, host: &host, request, id, bundle: &bundle };
+    let lends = then == Then::ExecuteInForeground
+        && plan.process.as_ref().is_some_and(|process| process.terminal.is_none());
+    let lent = lends.then(Lent::instead_of_terminals).transpose().at("process")?;
     let created = parent::create(&order, &dir)?;
-    Ok(New { created, dir, notify_socket })
+    let streams = lent.map(Lent::give_back).unwrap_or_default();
+    Ok(New { created, dir, notify_socket, streams })
 }
 
 fn request(new: &cli::New, plan: &Plan, inherited: Inherited, then: Then) -> Result<Request, Error> {

@@ -15,7 +15,7 @@ use crate::container::status::{Operation, Status};
 use crate::create::exec::{self, Order};
 use crate::create::{Request, Then};
 use crate::error::{At, Error, Problems};
-use crate::foreground;
+use crate::foreground::{self, Lent};
 use crate::host::Host;
 use crate::log;
 use crate::sys::process::Pid;
@@ -55,7 +55,10 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<u8, 
     };
     let sub_cgroups = SubCgroups::parse(&command.cgroup).map_err(flag)?;
     let order = Order { plan: &plan, host: &host, request, container: &container, sub_cgroups };
+    let lends = signals.is_some() && !wants_terminal;
+    let lent = lends.then(Lent::instead_of_terminals).transpose().at("process")?;
     let mut executed = exec::exec(&order)?;
+    let streams = lent.map(Lent::give_back).unwrap_or_default();
     // Last of all: callers wait for it.
     write_pid_file(command.pid_file.as_deref(), executed.process.pid)?;
     executed.process.let_go();
@@ -63,7 +66,7 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<u8, 
     let Some(signals) = signals else { return Ok(SUCCESS) };
     let pidfd = executed.process.pidfd.as_ref().map(AsFd::as_fd);
     let pid = Pid::from_raw(executed.process.pid);
-    let exit = foreground::attend(pid, pidfd, &signals, executed.terminal.take())?;
+    let exit = foreground::attend(pid, pidfd, &signals, executed.terminal.take(), streams)?;
     Ok(u8::try_from(exit.code()).unwrap_or(FAILED))
 }
 

@@ -28,7 +28,8 @@ pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<u8, E
     if !command.detach && !command.no_subreaper {
         process::become_subreaper().at("signals")?;
     }
-    let New { created, mut dir, notify_socket } = create(global, new, (&id, &bundle), inherited, then)?;
+    let New { created, mut dir, notify_socket, streams } =
+        create(global, new, (&id, &bundle), inherited, then)?;
     if let Err(error) = write_pid_file(new.pid_file.as_deref(), created.init.pid) {
         undo(created, &dir);
         return Err(error);
@@ -52,7 +53,7 @@ pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<u8, E
     if let Some(socket) = notify_socket {
         socket.pass_on_meanwhile(init.pid, pidfd)?;
     }
-    let exit = foreground::attend(Pid::from_raw(init.pid), pidfd, &signals, terminal)?;
+    let exit = foreground::attend(Pid::from_raw(init.pid), pidfd, &signals, terminal, streams)?;
     if !command.keep {
         delete(&container, cgroup)?;
     }

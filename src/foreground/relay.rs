@@ -8,10 +8,10 @@ use crate::sys::signal::Waiting;
 use crate::sys::{Errno, Result, file, pipe, terminal};
 
 /// As much as a pipe that has room at all takes without letting us wait.
-const CHUNK: usize = 4096;
+pub(super) const CHUNK: usize = 4096;
 
-/// What may still come out of a pty after its last writer has ended. Others may go on writing for ever.
-const REST: usize = 256 * 1024;
+/// What may still come out of a pty or a pipe after the process has ended. Others may go on writing for ever.
+pub(super) const REST: usize = 256 * 1024;
 
 /// Both directions, and our own terminal.
 pub struct Relay {
@@ -108,10 +108,8 @@ impl Relay {
                 PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             ];
             let ready = wait_for_any(&mut watched)?;
-            while let Some(signal) = signals.next()? {
-                if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
-                    return Ok(());
-                }
+            if signals.want_an_end()? {
+                return Ok(());
             }
             let before = self.written.len();
             self.write_out(&ready);

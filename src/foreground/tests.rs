@@ -27,6 +27,7 @@ fn attend_to(script: &str, pty: Option<Terminal>, stdin: OwnedFd, stdout: OwnedF
         nix::unistd::dup2_stdout(&stdout).unwrap();
         let signals = Waiting::block().unwrap();
         let (master, slave) = pty.map(|pty| (pty.master, pty.slave)).unzip();
+        let lent = slave.is_none().then(|| Lent::instead_of_terminals().unwrap());
         let shell = process::in_child(move || {
             signal::reset().unwrap();
             if let Some(slave) = slave {
@@ -35,8 +36,9 @@ fn attend_to(script: &str, pty: Option<Terminal>, stdin: OwnedFd, stdout: OwnedF
             let error = std::process::Command::new("/bin/sh").arg("-c").arg(script).exec();
             panic!("{error}");
         });
+        let streams = lent.map(Lent::give_back).unwrap_or_default();
         let pidfd = process::pidfd_open(shell).ok();
-        attend(shell, pidfd.as_ref().map(AsFd::as_fd), &signals, master).unwrap().code()
+        attend(shell, pidfd.as_ref().map(AsFd::as_fd), &signals, master, streams).unwrap().code()
     })
 }
 
@@ -196,4 +198,34 @@ fn our_terminal_is_raw_meanwhile_and_its_size_is_followed() {
     master.write_all(b"\x03").unwrap();
     assert_eq!(process::wait(attendant).unwrap(), Exit::Code(130));
     assert_eq!(terminal::modes(&outer.slave).unwrap(), before);
+}
+
+#[test]
+fn without_a_terminal_there_are_pipes_in_the_place_of_ours() {
+    let Some(outer) = pty() else { return };
+    let script = "test -t 0 || test -t 1 || echo none; read line; echo got $line; cat; echo end; exit 3";
+    let (stdin, stdout) = (outer.slave.try_clone().unwrap(), outer.slave.try_clone().unwrap());
+    let attendant = attend_to(script, None, stdin, stdout);
+    let mut seen = File::from(outer.master);
+    expect(&mut seen, "none");
+    seen.write_all(b"hello\n").unwrap();
+    expect(&mut seen, "got hello");
+    seen.write_all(b"more\n").unwrap();
+    // Once as it is typed, once by cat.
+    expect(&mut seen, "more\r\nmore");
+    seen.write_all(&[4]).unwrap();
+    expect(&mut seen, "end");
+    assert_eq!(process::wait(attendant).unwrap(), Exit::Code(3));
+}
+
+#[test]
+fn what_was_written_last_is_carried_although_others_have_the_pipe() {
+    let Some(outer) = pty() else { return };
+    let stdout = outer.slave.try_clone().unwrap();
+    let begin = Instant::now();
+    let attendant =
+        attend_to("sleep 5 & head -c 30000 /dev/zero | tr '\\0' x; echo end", None, null(), stdout);
+    expect(&mut File::from(outer.master), "end");
+    assert_eq!(process::wait(attendant).unwrap(), Exit::Code(0));
+    assert!(begin.elapsed() < Duration::from_secs(4), "waited for others");
 }

@@ -39,6 +39,15 @@ impl Waiting {
             }
         }
     }
+
+    /// Whether one of those that have come means that we are to end.
+    pub fn want_an_end(&self) -> Result<bool> {
+        let mut wanted = false;
+        while let Some(signal) = self.next()? {
+            wanted |= matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT);
+        }
+        Ok(wanted)
+    }
 }
 
 impl AsFd for Waiting {

@@ -1,14 +1,17 @@
 //! The caller's own terminal, and other devices that he hands over as standard streams: they stay his.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use serde_json::{Value, json};
 
 use crate::case::{Case, case};
-use crate::trial::{Trial, wait_for};
+use crate::host::Need;
+use crate::trial::{Trial, is, wait_for};
 use crate::verdict::{Verdict, equal};
 
 /// See the top of this file.
@@ -27,14 +30,44 @@ pub fn cases() -> Vec<Case> {
             keeps_its_owner(t, name, File::options().read(true).write(true).open(path)?)
         }));
     }
+    for verb in ["run", "exec"] {
+        cases.push(
+            case(format!("callers-devices/no-terminal-{verb}"))
+                .runc(format!(
+                    "a process without a terminal gets none of the caller's from {verb} in the foreground"
+                ))
+                .needs(Need::Program("setsid"))
+                .run(move |t| is(&at_a_terminal(t, verb)?, "/terminal", json!([null, null, null]))),
+        );
+    }
     cases
+}
+
+/// The facts of a process without a terminal, by a caller who has one.
+fn at_a_terminal(t: &mut Trial, verb: &str) -> Verdict<Value> {
+    let (bundle, id) = (t.bundle().display().to_string(), t.id.clone());
+    let runtime = if verb == "exec" {
+        t.running(&["stat:/"])?;
+        t.command(&["exec", &id, "/spec-probe", "exit:5"])
+    } else {
+        t.probe(&["exit:5"]).write_config()?;
+        t.command(&["run", "--bundle", &bundle, &id])
+    };
+    let terminal = nix::pty::openpty(None, None)?;
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(runtime.get_program()).args(runtime.get_args());
+    let status = with_streams(command, &terminal.slave.into())?;
+    let mut told = Vec::new();
+    let _end_of_a_terminal_is_eio = File::from(terminal.master).read_to_end(&mut told);
+    equal("exit status", status, Some(5))?;
+    Ok(serde_json::from_slice(&told)?)
 }
 
 /// Whom it belongs to when a process of user 1000 has had it as its three streams.
 fn keeps_its_owner(t: &mut Trial, name: &str, device: impl AsFd) -> Verdict {
     let device = File::from(device.as_fd().try_clone_to_owned()?);
     let before = device.metadata()?.uid();
-    t.set("/process/user", serde_json::json!({ "uid": 1000, "gid": 1000 }));
+    t.set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     let (bundle, pid_file, id) = (t.bundle().display().to_string(), t.path("pid"), t.id.clone());
     let command = match name {
         "exec" => {
