@@ -470,6 +470,35 @@ fn the_program_agrees_with_libseccomp() {
     }
 }
 
+/// A rule for each call that libseccomp has a name for, on every architecture that is lowered here.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn every_call_agrees_with_libseccomp() {
+    let archs = [Arch::X8664, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm];
+    let calls = (0..700).flat_map(|number| {
+        archs.into_iter().filter_map(move |arch| {
+            let number = if arch == Arch::X32 { number | X32_BIT as i32 } else { number };
+            libseccomp::ScmpSyscall::from_raw_syscall(number).get_name_by_arch(arch).ok()
+        })
+    });
+    let calls: std::collections::BTreeSet<String> = calls.collect();
+    assert!(calls.len() > 450, "{}", calls.len());
+    let mut numbers = Numbers(0x6a09_e667_f3bc_c909);
+    let actions = ["SCMP_ACT_ALLOW", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP", "SCMP_ACT_LOG"];
+    for architectures in [
+        json!(["SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
+        json!(["SCMP_ARCH_AARCH64"]),
+        json!(["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]),
+    ] {
+        let rule = |name| json!({"names": [name], "action": numbers.one_of(&actions)});
+        let syscalls: Vec<Value> = calls.iter().map(rule).collect();
+        let profile =
+            json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": architectures, "syscalls": syscalls});
+        let filter = parse(profile).unwrap().0.unwrap();
+        agrees_with_libseccomp(&filter, &format!("all calls of {architectures}"));
+    }
+}
+
 #[test]
 fn several_rules_for_a_call_are_tried_in_turn() {
     let holds = |op: &str, argument: u64, value: u64, second: u64| match op {
