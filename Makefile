@@ -77,6 +77,12 @@ bench: deps $(BUILT) $(FLOOR) ## crust beside what is installed, and the floor, 
 	$(ROOT) $(TARGET)/release/bench --programs $(TARGET)/floor --runtime floor=$(TARGET)/floor/floor \
 		--runtime crust=$(PROGRAM) $(PEERS:%=--runtime %) $(BENCH) $(ROWS)
 
+order: deps $(FLOOR) ## find the functions that every container needs, and write link/usual.ld, as root; on x86_64
+	cargo rustc --release --locked --package crust --bin crust -- -C strip=none
+	cargo build --release --locked --package benches
+	$(ROOT) $(TARGET)/release/order --runtime $(CRUST) --payload $(TARGET)/floor/payload --output link/usual.ld \
+		$$(cc -print-file-name=libc.a) $(wildcard /usr/lib/*-linux-gnu/libm-*.a)
+
 $(FLOOR): $(TARGET)/floor/%: benches/%.c
 	@mkdir -p $(@D)
 	cc -O2 -static -Wall -Wextra -Werror -o $@ $<

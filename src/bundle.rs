@@ -149,6 +149,8 @@ fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
 }
 
 /// "The runtime MUST ignore unknown properties": they are listed with `--debug`, where a typing mistake is looked for.
+#[cold]
+#[inline(never)] // the stack that it takes is nobody else's
 fn decode_naming_unknown_keys(bytes: &[u8]) -> serde_json::Result<Spec> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let spec = serde_ignored::deserialize(&mut deserializer, |path| {
@@ -170,6 +172,8 @@ fn holds_nul(bytes: &[u8]) -> bool {
 
 /// The slow way, when something is wrong: each field that cannot be read is noted, taken out, and the rest read again,
 /// so that all problems are said at once.
+#[cold]
+#[inline(never)]
 fn decode_field_by_field(bytes: &[u8], error: Option<serde_json::Error>) -> Result<Decoded, Error> {
     let refuse = |rule: String| Error::Config(Problems::one("syntax", printable(&rule)));
     let mut value: Value = match (serde_json::from_slice(bytes), error) {

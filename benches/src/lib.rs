@@ -9,6 +9,7 @@ pub mod report;
 pub mod runtime;
 pub mod scenario;
 mod seccomp;
+pub mod stepped;
 mod traced;
 pub mod view;
 

@@ -94,7 +94,7 @@ impl Layout {
 pub fn is_frozen(version: Version, leaf: &OwnedFd) -> bool {
     match version {
         Version::V1 => file::read_text(leaf, V1_STATE).is_ok_and(|state| state.trim() != "THAWED"),
-        Version::V2 => file::read_text(leaf, V2_EVENTS).is_ok_and(|text| text.contains("frozen 1")),
+        Version::V2 => file::read_piece(leaf, V2_EVENTS).is_ok_and(|text| text.contains("frozen 1")),
     }
 }
 

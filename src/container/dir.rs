@@ -163,7 +163,7 @@ impl Dir {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         match file::open(&self.dir, name, flags, Mode::empty()) {
             Err(sys::Error { errno: Errno::ENOENT, .. }) => Ok(None),
-            opened => file::read_all(opened.at_file(&path)?, 64 << 20, name).at_file(&path).map(Some),
+            opened => file::read_own(opened.at_file(&path)?, 64 << 20, name).at_file(&path).map(Some),
         }
     }
 

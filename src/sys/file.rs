@@ -41,8 +41,18 @@ pub fn append_to(path: &Path) -> Result<OwnedFd> {
 
 /// All of a small file, from where it stands. `limit` bounds what is read, in bytes; more is `EFBIG`.
 pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
+    read_all_to(End::Empty, file, limit, name)
+}
+
+/// The same of a file that is known to lie in a directory of ours: it is a regular one, of which less than was asked for
+/// is the rest.
+pub fn read_own(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
+    read_all_to(End::Short, file, limit, name)
+}
+
+fn read_all_to(end: End, file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
     let call = || format!("read({name:?})");
-    let bytes = named(read_to(End::Empty, file, limit), call)?;
+    let bytes = named(read_to(end, file, limit), call)?;
     if bytes.len() > limit {
         return Err(Error::new(format!("read({name:?}): more than {limit} bytes"), Errno::EFBIG));
     }

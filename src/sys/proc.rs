@@ -1,6 +1,7 @@
 //! What procfs says of processes.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use super::file::{self, Mode, OFlag};
 use super::{Errno, Error, Result};
@@ -96,7 +97,13 @@ pub fn network_devices(pid: i32) -> Result<String> {
 
 /// The identity of this boot of the machine.
 pub fn boot_id() -> Result<String> {
-    file::read_piece(file::here(), "/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+    // It does not change while we run.
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
+    let read = file::read_piece(file::here(), "/proc/sys/kernel/random/boot_id")?;
+    Ok(KNOWN.get_or_init(|| read.trim().to_owned()).clone())
 }
 
 /// Whether this process is in a user namespace other than the initial one, whose map is the identity of all ids.

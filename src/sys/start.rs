@@ -42,6 +42,7 @@ mod entry {
     // The stack is as the kernel has made it when `_start` finds it.
     #[cfg(target_arch = "x86_64")]
     global_asm!(
+        ".pushsection .text.crust_start, \"ax\", @progbits",
         ".globl crust_start",
         "crust_start:",
         "xor %ebp, %ebp",
@@ -52,12 +53,14 @@ mod entry {
         "add $8, %rsp",
         "pop %rdx",
         "jmp _start",
+        ".popsection",
         begin = sym begin,
         options(att_syntax)
     );
 
     #[cfg(target_arch = "aarch64")]
     global_asm!(
+        ".pushsection .text.crust_start, \"ax\", @progbits",
         ".globl crust_start",
         "crust_start:",
         "mov x19, x0",
@@ -65,6 +68,7 @@ mod entry {
         "bl {begin}",
         "mov x0, x19",
         "b _start",
+        ".popsection",
         begin = sym begin,
     );
 
