@@ -78,11 +78,13 @@ impl Survey {
     /// Make the directories, and put the limits and device rules in force. Before that, refuse a cgroup that is in use.
     pub fn create(self, path: &CgroupsPath, resources: &Resources) -> Result<Cgroup, Error> {
         let places = self.roots.into_iter().map(|root| Place { root, leaf: None, is_new: false }).collect();
-        let mut cgroup = Cgroup { layout: self.layout, places, on_drop: OnDrop::Remove, holder: None };
+        // A scope that could not be started may be somebody else's.
+        let mut cgroup = Cgroup { layout: self.layout, places, on_drop: OnDrop::Keep, holder: None };
         let resources = match path {
             CgroupsPath::Scope(scope) => cgroup.start_scope(scope, resources)?,
             _ => Cow::Borrowed(resources),
         };
+        cgroup.on_drop = OnDrop::Remove;
         let limits = resources.v2();
         for index in 0..cgroup.places.len() {
             match cgroup.make(index, &limits) {

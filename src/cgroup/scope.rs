@@ -37,6 +37,7 @@ impl Cgroup {
             }
             _ => (Cow::Borrowed(resources), Pids(None)),
         };
+        self.refuse_used_place()?;
         let holder = Holder::new()?;
         let properties = self.properties(&resources, Some(&resources.devices));
         unit.start(scope, &holder, properties)?;
@@ -51,6 +52,19 @@ impl Cgroup {
         }
         self.holder = Some((holder, later));
         Ok(resources)
+    }
+
+    /// What systemd makes a scope of, it removes with the scope: it must not be somebody else's before.
+    fn refuse_used_place(&self) -> Result<(), Error> {
+        let all = self.layout.directories().iter().zip(&self.places);
+        for (directory, place) in all.filter(|(directory, _)| directory.is_systemds()) {
+            match place.root.open_beneath(self.layout.levels(directory).path()) {
+                Ok(leaf) => refuse_used(directory.version, &leaf, None)?,
+                Err(error) if error.errno == Errno::ENOENT => {}
+                Err(error) => return Err(error).at(FIELD),
+            }
+        }
+        Ok(())
     }
 
     /// Init is in it: the holder goes, and the limit of tasks gets its value.

@@ -127,6 +127,34 @@ pub fn cases() -> Vec<Case> {
                 t.call(&["update", "--pids-limit", "18", &id])?.succeeded()?;
                 equal("pids.max", fs::read_to_string(t.cgroup("pids")?.join("pids.max"))?.as_str(), "18\n")
             }),
+        case("systemd/scope-of-another")
+            .runc("a scope that another container has is refused, and the other container lives on")
+            .needs(running())
+            .run(|t| {
+                let path = format!("crust-tests.slice:spec:{}", t.id);
+                create(t, &path, json!({}))?.succeeded()?;
+                t.start()?;
+                let (bundle, second) = (t.bundle().display().to_string(), format!("{}-second", t.id));
+                let command = t.command(&["--systemd-cgroup", "create", "--bundle", &bundle, &second]);
+                t.execute_with(command, &t.container_streams())?.refused()?;
+                let unit = format!("spec-{}.scope", t.id);
+                equal("the unit", property(&unit, "ActiveState")?.as_str(), "active")?;
+                equal("status", t.state()?["status"].as_str(), Some("running"))
+            }),
+        case("systemd/frozen-place")
+            .runc("a cgroup that is frozen before is refused, and stays as it is")
+            .needs_all(&[running(), Need::CgroupV2("")])
+            .run(|t| {
+                let unit = format!("spec-{}.scope", t.id);
+                let place = format!("/sys/fs/cgroup/crust.slice/crust-tests.slice/{unit}");
+                fs::create_dir_all(&place)?;
+                fs::write(format!("{place}/cgroup.freeze"), "1")?;
+                let answer = create(t, &format!("crust-tests.slice:spec:{}", t.id), json!({}))?;
+                let frozen = fs::read_to_string(format!("{place}/cgroup.freeze"));
+                fs::remove_dir(&place).ok();
+                answer.refused_with(&["frozen"])?;
+                equal("frozen", frozen?.as_str(), "1\n")
+            }),
         case("systemd/no-scope")
             .runc("a path that is not slice:prefix:name is refused")
             .needs(running())
