@@ -103,7 +103,7 @@ def run(command, name, seconds, output, env, cwd, box=BOX, complete=lambda: Fals
                 if complete():
                     status, end = 0, 0
         try:
-            process.wait(5 if status == 0 else 0)
+            status = process.wait(15 if status == 0 else 0)
         except subprocess.TimeoutExpired:
             process.kill()  # and with it the first process of the box, and with that all others
             process.wait()
