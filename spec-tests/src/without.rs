@@ -106,6 +106,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("mount-options/recursive-", "mount_setattr", "mount_setattr("),
     ("idmap/", "open_tree", "open_tree(2)"),
     ("idmap/", "mount_setattr", "mount_setattr(2)"),
+    ("user-namespace/flags-of-an-idmapped", "open_tree", "open_tree(2)"),
+    ("user-namespace/flags-of-an-idmapped", "mount_setattr", "mount_setattr(2)"),
     ("mounts/idmap", "open_tree", "open_tree(2)"),
     ("mounts/idmap", "mount_setattr", "mount_setattr(2)"),
     ("user-namespace/pod-", "open_tree", "open_tree(2)"),
