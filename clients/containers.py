@@ -1,6 +1,7 @@
 """What Podman and Buildah share: containers.conf as the docs have it, and cases of Podman with and without root."""
 
 import os
+import shutil
 
 import engine
 import place
@@ -16,6 +17,8 @@ def configure():
     if not place.FACTS["resource"][0]():
         # Podman asks for more than this machine gives to anybody.
         more = '\n[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]\n'
+    if os.path.exists("/usr/lib/podman/netavark") and not shutil.which("nft"):
+        more += '\n[network]\nfirewall_driver = "iptables"\n'
     place.write("/etc/containers/containers.conf", place.block("podman.md", "toml") + more)
 
 
