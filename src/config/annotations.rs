@@ -145,17 +145,23 @@ fn keys(text: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// What they mean here. Refuses what is not allowed, rather than to pass over what a caller relies on.
+/// What they mean here. Without leave a property of systemd is refused, as runc would hand it on; the others, which runc does
+/// not know, are passed over with a warning, as it would.
 pub fn meaning(annotations: Option<&HashMap<String, String>>, host: &Host) -> Result<Meaning, Problems> {
     let mut problems = Problems::default();
     let mut meaning = Meaning::default();
     let allowed =
         |key: &str| host.has_only_a_users_rights() || host.allowed_annotations.iter().any(|own| own == key);
-    for key in that_ask_for_leave(annotations).filter(|key| !allowed(key)) {
+    let not_allowed: Vec<&str> = that_ask_for_leave(annotations).filter(|key| !allowed(key)).collect();
+    for key in &not_allowed {
+        let field = Field::new("annotations").key(key);
         let rule = format!("is not allowed on this host: it takes a line in {ALLOWED_FILE}");
-        problems.add(Field::new("annotations").key(key), rule);
+        match key.starts_with("org.systemd.") {
+            true => problems.add(field, rule),
+            false => crate::log::warn(&format!("config.json: {field}: {rule}; it is passed over")),
+        }
     }
-    let given = |key: &str| annotations?.get(key).map(String::as_str);
+    let given = |key: &str| annotations?.get(key).filter(|_| !not_allowed.contains(&key)).map(String::as_str);
     let (groups, context) = (given(KEEP_GROUPS), given(MOUNT_CONTEXT));
     let outputs = [(HOOKS_STDOUT, given(HOOKS_STDOUT)), (HOOKS_STDERR, given(HOOKS_STDERR))];
     match groups {
@@ -199,15 +205,17 @@ mod tests {
     fn what_weakens_isolation_takes_the_administrators_leave() {
         let mut host = plain_host();
         let conflicts = "org.systemd.property.Conflicts";
-        for (key, value) in
-            [(KEEP_GROUPS, "1"), (HOOKS_STDOUT, "/a"), (HOOKS_STDERR, "/a"), (conflicts, "['sshd.service']")]
-        {
-            let rule = "is not allowed on this host: it takes a line in /etc/crust/annotations";
-            assert_eq!(said(&[(key, value)], &host), Err(format!("annotations.{key}: {rule}")));
+        for (key, value) in [(KEEP_GROUPS, "1"), (HOOKS_STDOUT, "/a"), (HOOKS_STDERR, "/a")] {
+            assert_eq!(said(&[(key, value)], &host), Ok(Meaning::default()));
         }
+        let rule = "is not allowed on this host: it takes a line in /etc/crust/annotations";
+        assert_eq!(
+            said(&[(conflicts, "['sshd.service']")], &host),
+            Err(format!("annotations.{conflicts}: {rule}"))
+        );
         host.allowed_annotations = keys("# of ours\n run.oci.keep_original_groups # podman\n\n");
         assert_eq!(said(&[(KEEP_GROUPS, "1")], &host).unwrap().groups, Groups::OfTheCaller);
-        assert!(said(&[(HOOKS_STDOUT, "/a")], &host).is_err());
+        assert_eq!(said(&[(HOOKS_STDOUT, "/a")], &host), Ok(Meaning::default()));
         let user = Host { in_user_namespace: true, ..plain_host() };
         assert_eq!(said(&[(HOOKS_STDOUT, "/a")], &user).unwrap().hook_output.stdout, Some("/a".into()));
     }

@@ -30,20 +30,42 @@ pub fn cases() -> Vec<Case> {
             t.set("/annotations", annotations).facts().map(drop)
         }),
     ];
-    for (name, key, value) in [
-        ("keep-groups", "run.oci.keep_original_groups", "1"),
-        ("hooks-stdout", "run.oci.hooks.stdout", "/proc/self/oom_score_adj"),
-        ("hooks-stderr", "run.oci.hooks.stderr", "/no/such/file"),
-        ("conflicts", "org.systemd.property.Conflicts", "['sshd.service']"),
+    for (name, key) in [
+        ("keep-groups", "run.oci.keep_original_groups"),
+        ("hooks-stdout", "run.oci.hooks.stdout"),
+        ("hooks-stderr", "run.oci.hooks.stderr"),
     ] {
         cases.push(crust(&format!("{name}-takes-leave")).security("R27", LEAVE).run(move |t| {
-            t.set("/annotations", json!({ key: value }));
-            let stderr = t.refused()?;
-            ensure!(stderr.contains(key) && stderr.contains(ALLOWED), "what is missing? {stderr}");
+            let output = t.path("output");
+            nix::unistd::setgroups(&[4242.into()])?;
+            t.set("/annotations", json!({ key: if name == "keep-groups" { "1" } else { &output } }));
+            t.set(
+                "/hooks/prestart",
+                json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo x; echo x >&2"] }]),
+            );
+            t.set("/process/user/additionalGids", json!([5]));
+            t.probe::<&str>(&[]).write_config()?;
+            let (bundle, log, id) = (t.bundle().display().to_string(), t.path("log"), t.id.clone());
+            let pid_file = t.path("pid");
+            let words = ["--log", &log, "create", "--bundle", &bundle, "--pid-file", &pid_file, &id];
+            let command = t.command(&words);
+            t.execute_with(command, &t.container_streams())?.succeeded()?;
+            let log = crate::call::text(log.as_ref());
+            ensure!(log.contains(key) && log.contains(ALLOWED), "what is missing? {log}");
+            t.start()?;
+            t.wait()?;
+            is(&t.told()?, "/groups", json!([5]))?;
+            ensure!(!fs::exists(&output)?, "the output went to {output}");
             Ok(())
         }));
     }
     cases.extend([
+        crust("conflicts-takes-leave").security("R27", LEAVE).run(|t| {
+            let key = "org.systemd.property.Conflicts";
+            let stderr = t.set("/annotations", json!({ key: "['sshd.service']" })).refused()?;
+            ensure!(stderr.contains(key) && stderr.contains(ALLOWED), "what is missing? {stderr}");
+            Ok(())
+        }),
         crust("keep-groups").runc("crun's run.oci.keep_original_groups leaves the caller's groups").run(|t| {
             allow(t, "# podman --group-add keep-groups\nrun.oci.keep_original_groups\n")?;
             nix::unistd::setgroups(&[7.into(), 4242.into()])?;
