@@ -33,8 +33,9 @@ pub fn cases() -> Vec<Case> {
             let id = t.id.clone();
             let codes = all_at_once(t, &["start", &id])?;
             equal("winners", codes.iter().filter(|code| **code == 0).count(), 1)?;
-            until("the program", || t.rootfs().join("tmp/log").exists())?;
-            equal("starts", std::fs::read_to_string(t.rootfs().join("tmp/log"))?.as_str(), "started\n")
+            let log = t.rootfs().join("tmp/log");
+            until("the program", || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0))?;
+            equal("starts", std::fs::read_to_string(&log)?.as_str(), "started\n")
         }),
         case("races/delete").security("J03", "many delete --force of one container all succeed").run(|t| {
             t.running(&["stat:/"])?;
