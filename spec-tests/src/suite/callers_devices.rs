@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
@@ -25,7 +26,12 @@ pub fn cases() -> Vec<Case> {
         }));
         let rule = format!("{what} as another user leaves a device of the caller's to its owner");
         cases.push(case(format!("callers-devices/device-{name}")).security("R12", &rule).run(move |t| {
-            let path = t.path("zero");
+            // systemd's /tmp is nodev.
+            let directory = t.path("devices");
+            std::fs::create_dir(&directory)?;
+            mount(Some("tmpfs"), directory.as_str(), Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+            t.accept_mounts();
+            let path = format!("{directory}/zero");
             mknod(path.as_str(), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 5))?;
             keeps_its_owner(t, name, File::options().read(true).write(true).open(path)?)
         }));
