@@ -1,7 +1,6 @@
 //! How many system calls a command makes, with all its children: `ptrace(2)`.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -16,17 +15,7 @@ use crate::{Attempt, Result};
 ///
 /// A call counts when it is entered. Calls that never return (`exit_group`) count as well.
 pub fn system_calls(line: &[String]) -> Result<u64> {
-    let mut command = Command::new(&line[0]);
-    command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let main = crate::traced::start(&mut command)?;
-    let options = Options::PTRACE_O_TRACESYSGOOD
-        | Options::PTRACE_O_TRACECLONE
-        | Options::PTRACE_O_TRACEFORK
-        | Options::PTRACE_O_TRACEVFORK
-        | Options::PTRACE_O_TRACEEXEC
-        | Options::PTRACE_O_EXITKILL;
-    waitpid(main, None).attempt("waitpid")?;
-    ptrace::setoptions(main, options).attempt("ptrace(PTRACE_SETOPTIONS)")?;
+    let main = crate::traced::follow(line, Options::PTRACE_O_TRACESYSGOOD)?;
     ptrace::syscall(main, None).attempt("ptrace(PTRACE_SYSCALL)")?;
     let mut tracing = Tracing { main, calls: 0, inside: BTreeSet::new(), seen: BTreeSet::from([main]) };
     loop {

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Event, Options};
@@ -17,16 +16,7 @@ use crate::{Attempt, Result};
 /// The addresses that a command and the processes that it makes execute, each once, in the order in which they first do,
 /// as long as they run the same file. A container that is left behind is let go.
 pub fn addresses(line: &[String]) -> Result<Vec<u64>> {
-    let mut command = Command::new(&line[0]);
-    command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let main = crate::traced::start(&mut command)?;
-    let options = Options::PTRACE_O_TRACECLONE
-        | Options::PTRACE_O_TRACEFORK
-        | Options::PTRACE_O_TRACEVFORK
-        | Options::PTRACE_O_TRACEEXEC
-        | Options::PTRACE_O_EXITKILL;
-    waitpid(main, None).attempt("waitpid")?;
-    ptrace::setoptions(main, options).attempt("ptrace(PTRACE_SETOPTIONS)")?;
+    let main = crate::traced::follow(line, Options::empty())?;
     ptrace::step(main, None).attempt("ptrace(PTRACE_SINGLESTEP)")?;
     let own = fs::metadata(&line[0]).attempt(&line[0])?;
     let mut stepping =
