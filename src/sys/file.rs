@@ -13,7 +13,14 @@ pub use nix::sys::statfs::{FsType, Statfs};
 pub use nix::sys::statvfs::FsFlags;
 
 pub use super::openat2::openat2;
-use super::{Errno, Error, Result, is_missing, named};
+use super::{Errno, Result, named};
+
+mod content;
+mod descriptors;
+pub use content::{
+    read, read_all, read_from_start, read_own, read_piece, read_text, write_all, write_once, write_value,
+};
+pub use descriptors::{close_all_but, close_on_exec_from, duplicate, is_open, set_close_on_exec};
 
 /// Open a path of the caller's file system, or relative to `dir`.
 pub fn open(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag, mode: Mode) -> Result<OwnedFd> {
@@ -37,111 +44,6 @@ pub fn open_path(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag) -> Result
 pub fn append_to(path: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOCTTY;
     open(here(), path, flags, Mode::from_bits_truncate(0o600))
-}
-
-/// All of a small file, from where it stands. `limit` bounds what is read, in bytes; more is `EFBIG`.
-pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
-    read_all_to(End::Empty, file, limit, name)
-}
-
-/// The same of a file that is known to lie in a directory of ours: it is a regular one, of which less than was asked for
-/// is the rest.
-pub fn read_own(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
-    read_all_to(End::Short, file, limit, name)
-}
-
-fn read_all_to(end: End, file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
-    let call = || format!("read({name:?})");
-    let bytes = named(read_to(end, file, limit), call)?;
-    if bytes.len() > limit {
-        return Err(Error::new(format!("read({name:?}): more than {limit} bytes"), Errno::EFBIG));
-    }
-    Ok(bytes)
-}
-
-/// The text of a small file of a kernel file system.
-pub fn read_text(dir: impl AsFd, path: impl AsRef<Path>) -> Result<String> {
-    read_text_to(End::Empty, dir, path.as_ref())
-}
-
-/// The same of a file that the kernel makes in one piece: an attribute of a cgroup that is one value, what
-/// `/proc/self/status` and `/proc/self/cgroup` show, a sysctl. As much of it is read as fits, so that less than that is
-/// all. It is not so for lists, like `cgroup.procs` or `mountinfo`, which end with whole entries.
-pub fn read_piece(dir: impl AsFd, path: impl AsRef<Path>) -> Result<String> {
-    read_text_to(End::Short, dir, path.as_ref())
-}
-
-fn read_text_to(end: End, dir: impl AsFd, path: &Path) -> Result<String> {
-    let file = open(dir, path, OFlag::O_RDONLY, Mode::empty())?;
-    let text =
-        read_to(end, &file, usize::MAX).and_then(|bytes| String::from_utf8(bytes).map_err(|_| Errno::EILSEQ));
-    named(text, || format!("read({path:?})"))
-}
-
-/// What tells that there is no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// Nothing was read.
-    Empty,
-    /// Less was read than was asked for.
-    Short,
-}
-
-/// Until there is no more, or until it is more than `limit`. The standard library asks for size and position first, which
-/// files of the kernel do not have, and begins with 32 bytes at a time.
-fn read_to(end: End, file: impl AsFd, limit: usize) -> nix::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while bytes.len() <= limit {
-        let (read, more) = (bytes.len(), bytes.len().clamp(4096, 1 << 20));
-        bytes.resize(read + more, 0);
-        let length = retry(|| nix::unistd::read(file.as_fd(), &mut bytes[read..]));
-        bytes.truncate(read + length.unwrap_or(0));
-        let length = length?;
-        if length == 0 || end == End::Short && length < more {
-            break;
-        }
-    }
-    Ok(bytes)
-}
-
-/// Write a value to a file of a kernel file system (cgroup, procfs) in one `write(2)`, as the kernel wants it.
-pub fn write_value(dir: impl AsFd, path: impl AsRef<Path>, value: &str) -> Result<()> {
-    let path = path.as_ref();
-    let file = open(dir, path, OFlag::O_WRONLY, Mode::empty())?;
-    write_once(&file, value, path)
-}
-
-/// One `write(2)` of all the bytes to an open file; `name` is only for the error.
-pub fn write_once(file: impl AsFd, value: &str, name: &Path) -> Result<()> {
-    let written = retry(|| nix::unistd::write(file.as_fd(), value.as_bytes()));
-    let call = || format!("write({name:?}, {:?})", value.trim_end());
-    match named(written, call)? {
-        n if n == value.len() => Ok(()),
-        _ => Err(Error::new(call(), Errno::EIO)),
-    }
-}
-
-/// Write bytes to a file until all are written.
-pub fn write_all(file: impl AsFd, bytes: &[u8], name: &Path) -> Result<()> {
-    let call = || format!("write({name:?}, {} bytes)", bytes.len());
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match named(retry(|| nix::unistd::write(file.as_fd(), rest)), call)? {
-            0 => return Err(Error::new(call(), Errno::EIO)),
-            written => rest = &rest[written..],
-        }
-    }
-    Ok(())
-}
-
-/// Read what there is, up to the buffer's size; 0 is the end.
-pub fn read(file: impl AsFd, buffer: &mut [u8], name: &str) -> Result<usize> {
-    named(retry(|| nix::unistd::read(file.as_fd(), buffer)), || format!("read({name:?})"))
-}
-
-/// Read what there is at the beginning of the file, up to the buffer's size.
-pub fn read_from_start(file: impl AsFd, buffer: &mut [u8], name: &str) -> Result<usize> {
-    named(retry(|| nix::sys::uio::pread(file.as_fd(), buffer, 0)), || format!("pread({name:?})"))
 }
 
 /// `mkdirat(2)`.
@@ -288,73 +190,6 @@ pub fn xattr(file: impl AsFd, name: &std::ffi::CStr) -> Result<Vec<u8>> {
     Ok(value)
 }
 
-/// Close every descriptor from 3 on that is not among these: `close_range(2)`, or one by one before Linux 5.9. `procfs` is
-/// the runtime's own: in the container's, an image could have put something that shows fewer of them.
-pub fn close_all_but(procfs: impl AsFd, kept: &[i32]) -> Result<()> {
-    let mut kept: Vec<i32> = kept.iter().copied().filter(|number| *number > 2).collect();
-    kept.sort_unstable();
-    let mut first = 3_u32;
-    for number in kept.iter().map(|number| *number as u32).chain([u32::MAX]) {
-        if number > first && !close_range(first, number - 1, 0)? {
-            // The procfs is closed by this too, after it was listed.
-            return close_one_by_one(procfs, first, Then::Close(&kept));
-        }
-        first = number.saturating_add(1);
-    }
-    Ok(())
-}
-
-/// Whether there is a descriptor of this number.
-#[expect(unsafe_code, reason = "descriptors by number")]
-pub fn is_open(number: i32) -> bool {
-    // SAFETY: only asks for the flags of a number, which may be none.
-    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
-}
-
-/// Make every descriptor from this number on close with `execve(2)`.
-pub fn close_on_exec_from(first: u32) -> Result<()> {
-    if close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)? {
-        return Ok(());
-    }
-    close_one_by_one(super::proc::open_procfs()?, first, Then::CloseOnExec)
-}
-
-/// Whether there is such a call: not before Linux 5.9, nor 5.11 for the flag.
-#[expect(unsafe_code, reason = "not in nix")]
-fn close_range(first: u32, last: u32, flags: u32) -> Result<bool> {
-    // SAFETY: numbers only; the callers answer for what is closed.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
-    match Errno::result(result) {
-        Err(errno) if is_missing(errno) || errno == Errno::EINVAL => Ok(false),
-        result => named(result.map(|_| true), || format!("close_range({first}, {last}, {flags:#x})")),
-    }
-}
-
-enum Then<'a> {
-    Close(&'a [i32]),
-    CloseOnExec,
-}
-
-#[expect(unsafe_code, reason = "descriptors by number")]
-fn close_one_by_one(procfs: impl AsFd, first: u32, then: Then) -> Result<()> {
-    let open = open(procfs, "self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
-    for name in list(&open)? {
-        let number: i32 = name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0);
-        if number < first as i32 || number == open.as_raw_fd() {
-            continue;
-        }
-        // SAFETY: numbers of descriptors that the callers answer for; one that is closed already is no harm.
-        unsafe {
-            match then {
-                Then::Close(kept) if kept.contains(&number) => 0,
-                Then::Close(_) => libc::close(number),
-                Then::CloseOnExec => libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC),
-            };
-        }
-    }
-    Ok(())
-}
-
 /// `fchmodat(2)` of a name that must not be a link; callers make the name themselves just before.
 pub fn chmod(dir: impl AsFd, path: impl AsRef<Path>, mode: u32) -> Result<()> {
     let path = path.as_ref();
@@ -386,21 +221,6 @@ pub fn chdir_path(path: &Path) -> Result<()> {
 /// `getcwd(2)`.
 pub fn current_dir() -> Result<PathBuf> {
     named(nix::unistd::getcwd(), || "getcwd()".into())
-}
-
-/// Another descriptor for the same open file.
-pub fn duplicate(file: impl AsFd) -> Result<OwnedFd> {
-    let file = file.as_fd();
-    let result = file.try_clone_to_owned().map_err(|e| errno_of(&e));
-    named(result, || format!("fcntl({}, F_DUPFD_CLOEXEC)", file.as_raw_fd()))
-}
-
-/// Let a descriptor stay open over `execve(2)`, or not.
-pub fn set_close_on_exec(file: impl AsFd, close: bool) -> Result<()> {
-    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-    let number = file.as_fd().as_raw_fd();
-    let flag = if close { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
-    named(fcntl(file, FcntlArg::F_SETFD(flag)).map(drop), || format!("fcntl({number}, F_SETFD, {flag:?})"))
 }
 
 /// The names in a directory, without `.` and `..`.
