@@ -216,7 +216,8 @@ fn pause_and_resume(t: &mut Trial) -> Verdict {
     ensure!(advance(t)? > 1_000_000, "a busy loop does nothing");
     t.verb("pause")?.succeeded()?;
     equal("status", t.status()?, "paused")?;
-    equal("nanoseconds that a paused container has used", advance(t)?, 0)?;
+    // The kernel says frozen a moment before the last task has left its CPU.
+    until("a paused container to use no time", || advance(t).is_ok_and(|used| used == 0))?;
     t.verb("resume")?.succeeded()?;
     equal("status", t.status()?, "running")?;
     ensure!(advance(t)? > 1_000_000, "a busy loop does nothing after resume");
