@@ -5,10 +5,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod exec;
 mod go_flags;
 mod plain;
+mod update;
+pub use exec::Exec;
 pub use go_flags::normalize;
 pub use plain::read as read_plain;
+pub use update::Update;
 
 /// A low-level OCI container runtime, a drop-in for runc.
 #[derive(Debug, PartialEq, Eq, Parser)]
@@ -185,71 +189,6 @@ pub struct Run {
     pub directory: Option<PathBuf>,
 }
 
-/// `exec ID PROGRAM [ARGUMENT…]`. What follows the id is the program's, flags included.
-#[derive(Debug, Default, PartialEq, Eq, Args)]
-pub struct Exec {
-    /// A file with the process as in config.json; all other flags that describe the process are ignored
-    #[arg(long, short, value_name = "FILE")]
-    pub process: Option<PathBuf>,
-    /// Return when the program runs
-    #[arg(long, short)]
-    pub detach: bool,
-    /// Give the program a terminal
-    #[arg(long, short)]
-    pub tty: bool,
-    /// The working directory in the container
-    #[arg(long, value_name = "DIR")]
-    pub cwd: Option<PathBuf>,
-    /// A variable for the program, beside those of the container's process
-    #[arg(long, short, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
-    /// Who runs the program: numbers, or names of the container's /etc/passwd and /etc/group
-    #[arg(long, short, value_name = "UID[:GID]", allow_hyphen_values = true)]
-    pub user: Option<String>,
-    /// A group of the program, beside those of the container's process
-    #[arg(long, short = 'g', value_name = "GID")]
-    pub additional_gids: Vec<String>,
-    /// A capability of the program, beside those of the container's process
-    #[arg(long, short, value_name = "CAP")]
-    pub cap: Vec<String>,
-    /// Whether no program may get more privileges than there are
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        value_parser = clap::builder::BoolishValueParser::new())]
-    pub no_new_privs: Option<bool>,
-    /// The program's AppArmor profile
-    #[arg(long, value_name = "PROFILE")]
-    pub apparmor: Option<String>,
-    /// The program's SELinux label
-    #[arg(long, value_name = "LABEL")]
-    pub process_label: Option<String>,
-    /// A sub-cgroup of the container for the program; on cgroup v1 for some controllers
-    #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
-    pub cgroup: Vec<String>,
-    /// Do not mind that the container is paused; the program runs when it is resumed
-    #[arg(long)]
-    pub ignore_paused: bool,
-    /// The unix socket that gets the master of the program's terminal
-    #[arg(long, value_name = "PATH")]
-    pub console_socket: Option<PathBuf>,
-    /// The unix socket that gets a pidfd of the program
-    #[arg(long, value_name = "PATH")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// The file that gets the pid of the program
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// Let the program inherit this many descriptors after the standard ones
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub preserve_fds: u32,
-    /// Accepted for runc's sake: exec reaps nothing but the program
-    #[arg(long, hide = true)]
-    pub no_subreaper: bool,
-    /// The container's id
-    pub id: String,
-    /// The program and its arguments
-    #[arg(value_name = "PROGRAM", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<String>,
-}
-
 /// A verb with nothing but an id.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub struct OneContainer {
@@ -276,71 +215,6 @@ pub struct Delete {
     /// Kill the container if it runs; do not mind if there is none
     #[arg(long, short)]
     pub force: bool,
-    /// The container's id
-    pub id: String,
-}
-
-/// `update ID`. Numbers that are zero, and texts that are empty, leave things as they are.
-#[derive(Debug, PartialEq, Eq, Args)]
-#[command(allow_negative_numbers = true)]
-pub struct Update {
-    /// A file with `linux.resources` as JSON, or "-" for standard input; the other flags are ignored then
-    #[arg(long, short, value_name = "FILE")]
-    pub resources: Option<PathBuf>,
-    /// Weight of block I/O, 10 to 1000
-    #[arg(long, value_name = "N")]
-    pub blkio_weight: Option<u64>,
-    /// Period of the CPU quota, in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_period: Option<u64>,
-    /// CPU time in each period, in microseconds; -1 is unlimited
-    #[arg(long, value_name = "US")]
-    pub cpu_quota: Option<i64>,
-    /// CPU time that may be saved up, in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_burst: Option<u64>,
-    /// CPU shares, relative to other containers
-    #[arg(long, value_name = "N")]
-    pub cpu_share: Option<u64>,
-    /// Period of the realtime scheduler, in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_rt_period: Option<u64>,
-    /// Time of the realtime scheduler in each period, in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_rt_runtime: Option<i64>,
-    /// 1: run only when nothing else does
-    #[arg(long, value_name = "0|1")]
-    pub cpu_idle: Option<i64>,
-    /// CPUs to use, as "0-3,7"
-    #[arg(long, value_name = "LIST")]
-    pub cpuset_cpus: Option<String>,
-    /// Memory nodes to use, as "0-3,7"
-    #[arg(long, value_name = "LIST")]
-    pub cpuset_mems: Option<String>,
-    /// Ignored: the kernel has no such limit any more
-    #[arg(long, value_name = "SIZE", hide = true)]
-    pub kernel_memory: Option<String>,
-    /// Ignored: the kernel has no such limit any more
-    #[arg(long, value_name = "SIZE", hide = true)]
-    pub kernel_memory_tcp: Option<String>,
-    /// Most memory, as "100m"; -1 is unlimited
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<String>,
-    /// Memory that is left alone when it gets scarce, as "100m"
-    #[arg(long, value_name = "SIZE")]
-    pub memory_reservation: Option<String>,
-    /// Most memory and swap together, as "100m"; -1 is unlimited
-    #[arg(long, value_name = "SIZE")]
-    pub memory_swap: Option<String>,
-    /// Most tasks; -1 is unlimited
-    #[arg(long, value_name = "N")]
-    pub pids_limit: Option<i64>,
-    /// Intel RDT: the schema of the L3 cache
-    #[arg(long, value_name = "SCHEMA")]
-    pub l3_cache_schema: Option<String>,
-    /// Intel RDT: the schema of the memory bandwidth
-    #[arg(long, value_name = "SCHEMA")]
-    pub mem_bw_schema: Option<String>,
     /// The container's id
     pub id: String,
 }
