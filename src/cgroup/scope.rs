@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::hierarchy::Version;
 use super::systemd::{Holder, Unit, unset};
-use super::{Cgroup, controllers, refuse_used};
+use super::{Cgroup, OnDrop, controllers, refuse_used};
 use crate::config::linux::cgroups_path::FIELD;
 use crate::config::linux::resources::devices::DeviceRules;
 use crate::config::linux::resources::pids::{Pids, PidsLimit};
@@ -41,13 +41,19 @@ impl Cgroup {
         let holder = Holder::new()?;
         let properties = self.properties(&resources, Some(&resources.devices));
         unit.start(scope, &holder, properties)?;
+        self.on_drop = OnDrop::Remove;
         let place = holder.cgroup()?;
         let is_here = self.layout.directories().iter().any(|d| self.layout.levels(d).path() == place);
         if !is_here {
-            let (wanted, unit) = (self.layout.levels(&self.layout.directories()[0]), unit.clone());
-            drop(holder);
-            let text =
-                format!("{FIELD}: systemd has put {} to {place:?}, not to {:?}", unit.name, wanted.path());
+            let wanted = self.layout.levels(&self.layout.directories()[0]);
+            let text = match holder.has_ended()? {
+                true => {
+                    format!("{FIELD}: the process that systemd was to start {} around has ended", unit.name)
+                }
+                false => {
+                    format!("{FIELD}: systemd has put {} to {place:?}, not to {:?}", unit.name, wanted.path())
+                }
+            };
             return Err(Error::message(text));
         }
         self.holder = Some((holder, later));

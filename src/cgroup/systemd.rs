@@ -252,6 +252,11 @@ impl Holder {
         }
     }
 
+    /// Whether somebody has killed it. systemd starts a scope around a process that is dead as well.
+    pub fn has_ended(&self) -> Result<bool, Error> {
+        process::has_ended(Pid::from_raw(self.pid)).at(FIELD)
+    }
+
     /// The cgroup that it is in, as systemd's own tree has it: v2, or v1's `name=systemd`.
     pub fn cgroup(&self) -> Result<PathBuf, Error> {
         let name = format!("/proc/{}/cgroup", self.pid);
@@ -312,6 +317,16 @@ mod tests {
     fn a_holder_ends_with_its_owner() {
         let pid = Holder::new().unwrap().pid;
         assert!(process::kill(Pid::from_raw(pid), 0).is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_holder_is_seen() {
+        let holder = Holder::new().unwrap();
+        assert!(!holder.has_ended().unwrap());
+        process::kill(Pid::from_raw(holder.pid), libc::SIGKILL).unwrap();
+        while !holder.has_ended().unwrap() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -66,6 +66,15 @@ pub fn try_wait(pid: Pid) -> Result<Option<Exit>> {
     Ok(wait_without_blocking(pid)?.map(|(_, exit)| exit))
 }
 
+/// Whether a child has ended. It is not reaped: its number stays its own.
+pub fn has_ended(pid: Pid) -> Result<bool> {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let result = retry(|| waitid(Id::Pid(pid), flags));
+    named(result, || format!("waitid({pid}, WEXITED|WNOHANG|WNOWAIT)"))
+        .map(|status| status != WaitStatus::StillAlive)
+}
+
 /// Reap any child that has ended; `None` when there is none, or when no child is left at all.
 pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
     match wait_without_blocking(Pid::from_raw(-1)) {
