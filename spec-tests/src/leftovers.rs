@@ -10,6 +10,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, Hierarchy};
+use crate::trial::slowness;
 
 /// Parent and one-letter state of a process.
 fn parent_and_state(pid: i32) -> Option<(i32, char)> {
@@ -83,7 +84,7 @@ pub fn of(
 
 /// The living children, after a moment in which the dying may die.
 fn children_soon_gone(kept: &BTreeSet<i32>) -> Vec<i32> {
-    let end = Instant::now() + Duration::from_millis(500);
+    let end = Instant::now() + Duration::from_millis(500) * slowness();
     loop {
         reap(kept);
         let living: Vec<i32> = children().into_iter().filter(|pid| !kept.contains(pid)).collect();

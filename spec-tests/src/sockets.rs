@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
+use crate::trial::patience;
 use crate::verdict::{Verdict, failed};
 
 /// One message: its descriptors and its payload.
@@ -28,12 +29,12 @@ pub fn listen(path: &Path) -> Verdict<UnixListener> {
 /// Accept one connection and read it to its end.
 pub fn receive(listener: &UnixListener) -> Verdict<Message> {
     let stream = accept(listener)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(patience()))?;
     receive_from(stream)
 }
 
 fn accept(listener: &UnixListener) -> Verdict<UnixStream> {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + patience();
     loop {
         match listener.accept() {
             Ok((stream, _)) => return Ok(stream),

@@ -13,7 +13,7 @@ use super::exec::exec;
 use crate::case::{Case, case};
 use crate::host::Need;
 use crate::sockets;
-use crate::trial::{Trial, did_is, is, until};
+use crate::trial::{Trial, did_is, is, patience, until};
 use crate::verdict::{Verdict, equal};
 
 /// See the top of this file.
@@ -316,7 +316,7 @@ fn readiness() -> Vec<Case> {
             .run(|t| {
                 let manager = t.path("manager");
                 let socket = std::os::unix::net::UnixDatagram::bind(&manager)?;
-                socket.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+                socket.set_read_timeout(Some(patience()))?;
                 t.probe(&["ready", "hang"]).write_config()?;
                 let (bundle, pid_file, id) =
                     (t.bundle().display().to_string(), t.path("pid"), t.id.clone());

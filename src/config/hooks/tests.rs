@@ -105,14 +105,19 @@ fn after_the_timeout_the_whole_group_is_dead() {
         "hooks.createRuntime[0]: /bin/sh: hook ran past specified timeout of 1.0s, output: begun"
     );
     let took = begin.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1900), "{took:?}");
-    // A killed process is gone when its parent, here whoever adopted it, has reaped it; its arguments go at once.
-    std::thread::sleep(Duration::from_millis(100));
-    for process in std::fs::read_dir("/proc").unwrap() {
-        let line = std::fs::read(process.unwrap().path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line);
-        assert!(!line.starts_with(&format!("sleep\0{mark}")), "{line}");
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(60), "{took:?}");
+    // A killed process is gone when its parent, here whoever adopted it, has reaped it; its arguments go before.
+    while sleeps(&mark) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "a sleep {mark} has survived");
+        std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn sleeps(mark: &str) -> bool {
+    let wanted = format!("sleep\0{mark}");
+    let processes = std::fs::read_dir("/proc").unwrap().map(|process| process.unwrap().path());
+    let mut lines = processes.map(|process| std::fs::read(process.join("cmdline")).unwrap_or_default());
+    lines.any(|line| line.starts_with(wanted.as_bytes()))
 }
 
 #[test]
@@ -137,9 +142,9 @@ fn a_large_state_that_is_not_read_blocks_nobody() {
 #[test]
 fn a_background_child_that_keeps_the_pipe_is_not_waited_for() {
     let begin = Instant::now();
-    run(script("sleep 5 & exit 0", None), b"{}").unwrap();
+    run(script("sleep 40 2>/dev/null & exit 0", None), b"{}").unwrap();
     run(script("yes & (sleep 1; kill $!) & exit 0", None), b"{}").unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
 }
 
 #[test]
