@@ -8,12 +8,11 @@ use crate::config::exec::{Account, ExecPlan};
 use crate::container::Container;
 use crate::container::state::Init;
 use crate::container::status::{Operation, Status};
+use crate::create;
+use crate::create::child::{Child, forward_listener, send_pidfd};
 use crate::create::join::{self, Birthright, Target, procfs};
-use crate::create::parent::{
-    CPUS_OF_A_BIRTH, Child, child_main, clone_into, explain, forward_listener, send_pidfd,
-};
+use crate::create::parent::{CPUS_OF_A_BIRTH, child_main, clone_into, explain};
 use crate::create::protocol::{self, Done, ParentEnd, Request};
-use crate::create::{self};
 use crate::error::{At, Error};
 use crate::host::Host;
 use crate::rootfs::accounts::Accounts;

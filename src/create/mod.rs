@@ -31,6 +31,7 @@
 //! ```
 
 pub mod assemble;
+pub mod child;
 pub mod enter;
 pub mod exec;
 pub mod identity;

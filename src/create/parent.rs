@@ -2,7 +2,7 @@
 //! something fails.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crate::bundle::Bundle;
 use crate::cgroup::layout::Layout;
@@ -11,13 +11,13 @@ use crate::config::Plan;
 use crate::config::hooks::Kind as Hook;
 use crate::config::linux::namespaces::{JoinedNamespaces, Kind};
 use crate::config::linux::net_devices::MovedDevices;
-use crate::config::linux::seccomp::Listener;
 use crate::container::destroy::run_poststop;
 use crate::container::dir::Dir;
 use crate::container::id::ContainerId;
 use crate::container::start_gate::StartGate;
 use crate::container::state::{Creation, Init, State};
 use crate::container::status::Status;
+use crate::create::child::{Child, forward_listener, send_pidfd};
 use crate::create::init::{self, Birthright};
 use crate::create::protocol::{self, ChildEnd, Done, ParentEnd, Request};
 use crate::create::sources::{self, Sources};
@@ -28,7 +28,7 @@ use crate::resctrl::Group;
 use crate::rootfs;
 use crate::sys::clone::{self, Birth, Fork};
 use crate::sys::process::{self, Pid};
-use crate::sys::{self, Errno, proc, signal, socket};
+use crate::sys::{self, Errno, proc, signal};
 
 /// A container that has been created.
 #[derive(Debug)]
@@ -317,51 +317,12 @@ impl Service<'_> {
     }
 }
 
-/// The listener gets the descriptor from us: the child's own calls are already its to decide.
-pub(super) fn forward_listener(
-    listener: Option<&Listener>,
-    (state, status): (&State, Status),
-    child: &Child,
-    number: i32,
-) -> Result<(), Error> {
-    let field = "linux.seccomp.listenerPath";
-    let Some(listener) = listener else {
-        return Err(Error::message(format!("{field}: is missing")));
-    };
-    let pidfd = child
-        .pidfd
-        .as_ref()
-        .ok_or_else(|| Error::message(format!("{field}: needs pidfd_open(2), Linux 5.3")))?;
-    let descriptor = process::pidfd_getfd(pidfd, number).at(field)?;
-    let document = serde_json::json!({
-        "ociVersion": crate::container::state::OCI_VERSION,
-        "fds": ["seccompFd"],
-        "pid": child.pid,
-        "metadata": listener.metadata,
-        "state": state.document(status, child.pid),
-    });
-    let socket = socket::connect(&listener.path).at(field)?;
-    socket::send(&socket, document.to_string().as_bytes(), &[descriptor.as_fd()]).at(field)
-}
-
 /// Init has said that it is ready and closed its end: it waits at the gate, or runs its program.
 fn ready(order: &Order, dir: &Dir, init: &Child) -> Result<(), Error> {
     if order.request.then == Then::WaitAtTheGate {
         StartGate::put_in_place(dir)?;
     }
     send_pidfd(&order.request, init, "standard")
-}
-
-/// `--pidfd-socket`
-pub(super) fn send_pidfd(request: &create::Request, child: &Child, name: &str) -> Result<(), Error> {
-    let field = "--pidfd-socket";
-    let Some(path) = &request.pidfd_socket else { return Ok(()) };
-    let pidfd = child
-        .pidfd
-        .as_ref()
-        .ok_or_else(|| Error::message(format!("{field}: needs pidfd_open(2), Linux 5.3")))?;
-    let socket = socket::connect(path).at(field)?;
-    socket::send(&socket, name.as_bytes(), &[pidfd.as_fd()]).at(field)
 }
 
 /// Init that died while it was made has often met the memory limit.
@@ -371,72 +332,5 @@ pub(super) fn explain(error: Error, cgroup: &Cgroup) -> Error {
             "{error}: the kernel killed it for lack of memory; linux.resources.memory.limit is too low"
         )),
         _ => error,
-    }
-}
-
-/// A child of ours, killed and reaped when it is dropped, unless it is let go.
-#[derive(Debug)]
-pub struct Child {
-    /// In the runtime's pid namespace.
-    pub pid: i32,
-    /// Its pidfd, on kernels that have them.
-    pub pidfd: Option<OwnedFd>,
-    ours: bool,
-}
-
-impl Child {
-    /// It closed its end without the word that it is ready. Its end is near, if it has not come yet.
-    fn died(&self) -> Error {
-        let exit = process::wait(Pid::from_raw(self.pid))
-            .map_or_else(|error| error.to_string(), |exit| exit.to_string());
-        Error::message(format!("the container's init died before it was ready: {exit}"))
-    }
-
-    /// Whoever is our reaper takes care of it from now on.
-    pub fn let_go(&mut self) {
-        self.ours = false;
-    }
-
-    /// A child that was just cloned.
-    pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
-        Self { pid, pidfd, ours: true }
-    }
-
-    fn identity(&self) -> Result<Init, Error> {
-        Init::of(self.pid).at("init")
-    }
-
-    /// The intermediate has ended; this is init, which is our child too.
-    pub(super) fn replace_by(&mut self, pid: i32) -> Result<(), Error> {
-        let _intermediate = process::wait(Pid::from_raw(self.pid)).at("init")?;
-        self.pid = pid;
-        self.pidfd = process::pidfd_open(Pid::from_raw(pid)).ok();
-        Ok(())
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if self.ours {
-            let pid = Pid::from_raw(self.pid);
-            let _may_be_dead = process::kill(pid, libc::SIGKILL);
-            let _may_be_reaped = process::wait(pid);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_child_does_not_outlive_its_owner() {
-        let pid = process::in_child(|| {
-            loop {
-                std::thread::sleep(std::time::Duration::from_secs(1));
-            }
-        });
-        drop(Child { pid: pid.as_raw(), pidfd: None, ours: true });
-        assert!(process::kill(pid, 0).is_err());
     }
 }
