@@ -318,6 +318,8 @@ impl Drop for LoopDevice {
     }
 }
 
+/// On v1, when its first unit begins to use blkio and when the last one ends, systemd moves all processes of the machine there
+/// to cgroups of its own. Then it is tried again.
 fn read_rate(t: &mut Trial) -> Verdict {
     let disk = LoopDevice::new(t)?;
     let minor = disk.minor();
@@ -327,11 +329,19 @@ fn read_rate(t: &mut Trial) -> Verdict {
     t.set("/linux/resources/devices", json!([{ "allow": false, "access": "rwm" }, rule]));
     let rate = json!([{ "major": 7, "minor": minor, "rate": 1 << 20 }]);
     t.set("/linux/resources/blockIO", json!({ "throttleReadBpsDevice": rate }));
-    let facts = t.facts_of(&["read-direct:/dev/disk:3072"])?;
-    let took = did(&facts, "read-direct:/dev/disk:3072");
-    let slow = took.as_u64().is_some_and(|ms| (2000..6000).contains(&ms));
-    ensure!(slow, "three mebibytes at one per second: {took} ms");
-    Ok(())
+    for _ in 0..3 {
+        let facts = t.running(&["read-direct:/dev/disk:3072"])?;
+        let took = did(&facts, "read-direct:/dev/disk:3072");
+        let most = 6000 * u64::from(slowness());
+        if took.as_u64().is_some_and(|ms| (2000..most).contains(&ms)) {
+            return Ok(());
+        }
+        let cgroup = t.cgroup("blkio")?;
+        let is_in_it = cgroup.to_string_lossy().contains(&t.id);
+        ensure!(!is_in_it, "three mebibytes at one per second: {took} ms, in {}", cgroup.display());
+        t.finish()?;
+    }
+    failed("three times the process was not in its cgroup of the controller blkio")
 }
 
 /// Depending on the kernel, the limit is met when pages are reserved or when they are written to.
