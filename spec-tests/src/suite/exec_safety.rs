@@ -13,7 +13,7 @@ use super::exec::exec;
 use crate::case::{Case, case};
 use crate::host::Need;
 use crate::sockets;
-use crate::trial::{Trial, did_is, is, patience, until};
+use crate::trial::{Trial, did_is, is, patience, slowness, until};
 use crate::verdict::{Verdict, equal};
 
 /// See the top of this file.
@@ -218,7 +218,7 @@ fn own_binary() -> Vec<Case> {
 }
 
 /// The facts of `exec --process` of a process with a terminal, from a terminal of 30 rows and 100 columns, which is given
-/// another size after a second.
+/// another size after a while.
 fn on_a_terminal(t: &mut Trial, arguments: &[&str], resize: Option<(u16, u16)>) -> Verdict<Value> {
     t.running(&["stat:/"])?;
     let mut process = t.config["process"].clone();
@@ -235,7 +235,7 @@ fn on_a_terminal(t: &mut Trial, arguments: &[&str], resize: Option<(u16, u16)>) 
     let mut child = command.spawn()?;
     drop(command); // our last descriptors of the slave
     if let Some((rows, columns)) = resize {
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(1) * slowness());
         crate::sys::resize(terminal.master.as_raw_fd(), rows, columns)?;
     }
     let mut told = Vec::new();
@@ -268,7 +268,8 @@ fn terminals() -> Vec<Case> {
             .runc("exec of a process with a terminal follows the size of the caller's")
             .needs(Need::Program("setsid"))
             .run(|t| {
-                let facts = on_a_terminal(t, &["sleep-first:3000", "window-size"], Some((40, 120)))?;
+                let sleep = format!("sleep-first:{}", 3000 * slowness());
+                let facts = on_a_terminal(t, &[&sleep, "window-size"], Some((40, 120)))?;
                 did_is(&facts, "window-size", json!([40, 120]))
             }),
         case("exec/terminal-needs-a-receiver")
