@@ -58,6 +58,7 @@ mod sysctl;
 mod systemd;
 mod terminal;
 mod update;
+mod update_values;
 mod usage;
 mod user_namespace;
 
@@ -138,6 +139,7 @@ fn every() -> Vec<Case> {
         usage::cases(),
         preserve_fds::cases(),
         update::cases(),
+        update_values::cases(),
         events::cases(),
         exec::cases(),
         exec_load::cases(),
