@@ -36,7 +36,8 @@ class Podman:
         call(self.sh(f"podman run -d --name {name} {options} $B {command}"))
 
     def clean(self):
-        call(self.sh("podman unpause -a; podman pod rm -af -t 0; podman rm -afv -t 0; podman volume prune -f; podman network prune -f"), None)
+        # A pod has a container of its own. Most cases leave none, and a client takes seconds to start where all is emulated.
+        call(self.sh("[ -z \"$(podman ps -aq)\" ] || { podman pod rm -af -t 0; podman rm -afv -t 0; }"), None)
 
     def nothing_left(self):
         place.expect_nothing_left(f"{self.root}/*")

@@ -39,8 +39,7 @@ def stop():
 
 def clean():
     call(sh("""
-        containers=$(docker ps -aq); [ -z "$containers" ] || { docker unpause $containers; docker rm -fv $containers; }
-        docker network prune -f; docker volume prune -f"""), None)
+        containers=$(docker ps -aq); [ -z "$containers" ] || { docker rm -fv $containers; docker network prune -f; }"""), None)
 
 
 def nothing_left():
