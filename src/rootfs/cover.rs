@@ -69,6 +69,11 @@ pub fn make_readonly(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
     for (field, path) in paths.iter() {
         let Some(target) = existing(tree, path).at(field.clone())? else { continue };
         let readonly = Attributes { set: mount::RDONLY, clear: 0 };
+        // The container's root stays the mount that it is: one on top of it would be seen by nobody.
+        if path == Path::new("/") {
+            change(tree, readonly, MsFlags::empty(), Reach::One).at(field.clone())?;
+            continue;
+        }
         let again = || -> sys::Result<()> {
             let copy = tree.stage().copy(&target, "", Reach::Tree)?;
             change(&copy, readonly, MsFlags::empty(), Reach::One)?;

@@ -33,6 +33,13 @@ pub fn cases() -> Vec<Case> {
             did_is(&facts, "create:/etc/new", "EROFS")?;
             did_is(&facts, "create:/tmp/new", "ok")
         }),
+        case("readonly-paths/root").spec(READONLY).run(|t| {
+            t.tmpfs("/tmp", &[]).set("/linux/readonlyPaths", json!(["/"]));
+            let facts = t.facts_of(&["create:/new", "create:/etc/new", "create:/tmp/new"])?;
+            did_is(&facts, "create:/new", "EROFS")?;
+            did_is(&facts, "create:/etc/new", "EROFS")?;
+            did_is(&facts, "create:/tmp/new", "ok")
+        }),
         case("readonly-paths/proc-sys").spec(READONLY).run(|t| {
             t.set(
                 "/linux/readonlyPaths",

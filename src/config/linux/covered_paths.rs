@@ -14,6 +14,7 @@ impl CoveredPaths {
     /// `field` is one of the two. Covering is mounting: without a mount namespace it would cover the host's files.
     pub fn parse(field: &'static str, paths: &[String], namespaces: &Namespaces) -> Result<Self, Problems> {
         let mut problems = Problems::default();
+        let is_masked = field == "linux.maskedPaths";
         if !paths.is_empty() && !namespaces.is_own(Kind::Mount) {
             problems.add(field, "needs a mount namespace in linux.namespaces");
         }
@@ -28,6 +29,10 @@ impl CoveredPaths {
             } else {
                 covered.push((field, crate::config::path::clean(path)));
             }
+        }
+        // A mount on top of the root hides nothing from those whose root is below it.
+        if let Some((field, _)) = covered.iter().find(|(_, path)| is_masked && path == Path::new("/")) {
+            problems.add(field.clone(), "the container's root cannot be masked");
         }
         problems.or(Self(covered))
     }
@@ -55,6 +60,8 @@ mod tests {
         assert!(
             CoveredPaths::parse("linux.maskedPaths", &paths("/proc/kcore"), &Namespaces::default()).is_err()
         );
+        assert!(CoveredPaths::parse("linux.maskedPaths", &paths("/a/.."), &own).is_err());
+        assert!(CoveredPaths::parse("linux.readonlyPaths", &paths("/"), &own).is_ok());
         let covered = CoveredPaths::parse("linux.maskedPaths", &paths("/a/../proc/kcore"), &own).unwrap();
         assert_eq!(covered.iter().next().unwrap().1, Path::new("/proc/kcore"));
     }
