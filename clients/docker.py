@@ -90,7 +90,9 @@ def run_keeps_stdout_and_stderr_apart():
 @case()
 def attach_and_detach():
     detached("-i", "cat")
-    says(sh("(sleep 1; echo hello; sleep $S) | docker attach one"), "^hello$", status=None)
+    # The line's end takes the client away, and leaves the container.
+    says(sh("(echo hello; sleep 1000) | docker attach one >$F/attached & until grep hello $F/attached; do sleep 0.1; done"), "^hello$")
+    says(sh("docker exec one echo still-on"), "^still-on$")
 
 
 @case()
