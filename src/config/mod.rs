@@ -25,6 +25,7 @@ use crate::error::{Field, Problems};
 use crate::host::Host;
 use crate::host::caller::Caller;
 use crate::sys::mount::{self, Attributes, Reach};
+use crate::sys::namespace::CloneFlags;
 use annotations::{Annotations, Groups};
 use hooks::Hooks;
 use hostname::Names;
@@ -45,7 +46,7 @@ use linux::scope::Scope;
 use linux::seccomp::Seccomp;
 use linux::sysctl::{OwnNamespaces, Sysctl};
 use linux::time_offsets::TimeOffsets;
-use mounts::Mount;
+use mounts::{Mount, What};
 use process::Process;
 use process::user::Setgroups;
 use root::Root;
@@ -207,13 +208,23 @@ impl Plan {
     /// own cgroup and that "is to be mounted read/write".
     pub fn cgroup_owner(&self) -> Option<u32> {
         let is_writable = |mount: &Mount| {
-            mount.what == mounts::What::Cgroup
+            mount.what == What::Cgroup
                 && mount.destination == Path::new("/sys/fs/cgroup")
                 && mount.options.attributes.set & mount::RDONLY == 0
         };
         let is_its_own = self.namespaces.creates(Kind::Cgroup) && self.mounts.iter().any(is_writable);
         let user = self.process.as_ref().filter(|_| is_its_own)?.user.uid();
         self.id_mappings.uid_on_host(user, &self.namespaces)
+    }
+
+    /// The namespaces that are made when init is the container's root already: whoever makes an IPC namespace owns its
+    /// `/dev/mqueue`, and no chown(2) reaches a file system whose owner is mapped to nobody.
+    pub fn namespaces_of_the_root(&self, euid: u32) -> CloneFlags {
+        let is_queues = |mount: &Mount| matches!(&mount.what, What::Filesystem(kind, _) if kind == "mqueue");
+        let is_another = self.namespaces.is_own(Kind::User)
+            && self.id_mappings.uid_on_host(0, &self.namespaces) != Some(euid);
+        let late = is_another && self.mounts.iter().any(is_queues);
+        self.namespaces.flags_of_new(if late { &[Kind::Ipc] } else { &[] })
     }
 
     /// The same with a directory of the host at a place in the container, read-only, and a variable that tells of it.
@@ -224,7 +235,7 @@ impl Plan {
         self.mounts.push(Mount {
             field: Field::new("NOTIFY_SOCKET"),
             destination: destination.into(),
-            what: mounts::What::Bind(source, reach),
+            what: What::Bind(source, reach),
             options: mount_options::Options { attributes, bind, ..Default::default() },
             idmap: None,
         });

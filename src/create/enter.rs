@@ -20,6 +20,7 @@ pub fn namespaces(
 ) -> Result<(), Error> {
     let (plan, host, fork) = birthright;
     let namespaces = &plan.namespaces;
+    let late = plan.namespaces_of_the_root(host.euid);
     let keeps = plan.process.as_ref().is_some_and(|process| process.user.keeps_groups());
     if namespaces.joins(Kind::User) && host.euid == 0 && !host.setgroups_denied && !keeps {
         // In there it may be denied.
@@ -35,13 +36,13 @@ pub fn namespaces(
                 plan.time_offsets.apply(procfs)?;
             }
             let kinds = [Kind::User, Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount, Kind::Pid];
-            intermediate::fork_init(namespaces, &kinds, end)?;
+            intermediate::fork_init(namespaces.flags_of_new(&kinds) - late, end)?;
         }
         Fork::IntermediateLast => {
             joined.join(|kind| kind != Kind::Pid)?;
             if namespaces.joins(Kind::User) {
                 let kinds = [Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount];
-                namespace::unshare(namespaces.flags_of_new(&kinds)).at("linux.namespaces")?;
+                namespace::unshare(namespaces.flags_of_new(&kinds) - late).at("linux.namespaces")?;
             }
         }
     }
@@ -69,6 +70,9 @@ pub fn namespaces(
         // Both go with a change of user or of his rights, and nothing else has come in between.
         prctl::set_dumpable(seen_by(namespaces, host)).at("init")?;
         intermediate::die_with_parent()?;
+    }
+    if !late.is_empty() {
+        namespace::unshare(late).at("linux.namespaces")?;
     }
     if namespaces.creates(Kind::Cgroup) {
         namespace::unshare(Kind::Cgroup.flag()).at("linux.namespaces")?; // shows the cgroup that we are in

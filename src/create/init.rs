@@ -24,6 +24,7 @@ use crate::create::{self, enter, identity, intermediate, program, stdio};
 use crate::error::{At, Error};
 use crate::host::Host;
 use crate::rootfs;
+use crate::sys::namespace::CloneFlags;
 use crate::sys::{self, credentials, file, namespace, prctl};
 use crate::terminal;
 
@@ -193,7 +194,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     close_all_but(&procfs, &rest, end, joined.get(Kind::Pid))?;
     if fork == Fork::IntermediateLast {
         joined.join(|kind| kind == Kind::Pid)?;
-        intermediate::fork_init(namespaces, &[], end)?;
+        intermediate::fork_init(CloneFlags::empty(), end)?;
     }
     Ok(rest)
 }

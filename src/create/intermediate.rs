@@ -3,16 +3,16 @@
 
 use std::convert::Infallible;
 
-use crate::config::linux::namespaces::{Kind, Namespaces};
 use crate::create::protocol::{ChildEnd, Request};
 use crate::error::{At, Error};
 use crate::sys::clone::{self, Birth, Fork};
+use crate::sys::namespace::CloneFlags;
 use crate::sys::{prctl, process};
 
-/// Fork init as a child of the parent, in the namespaces that are still to be made. Returns in init, when the parent
-/// knows of it; the intermediate itself ends here.
-pub fn fork_init(namespaces: &Namespaces, kinds: &[Kind], end: &ChildEnd) -> Result<(), Error> {
-    fork_sibling(namespaces.flags_of_new(kinds).bits() as u64, "crust:[2:INIT]", end)
+/// Fork init as a child of the parent, in new namespaces of these types. Returns in init, when the parent knows of it; the
+/// intermediate itself ends here.
+pub fn fork_init(new: CloneFlags, end: &ChildEnd) -> Result<(), Error> {
+    fork_sibling(new.bits() as u64, "crust:[2:INIT]", end)
 }
 
 /// The same with the namespaces' flags, and a name for `ps`.

@@ -168,7 +168,9 @@ pub(super) const CPUS_OF_A_BIRTH: (u32, u32) = (6, 4);
 fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd, JoinedNamespaces), Error> {
     let (parent_end, child_end) = protocol::pair()?;
     let namespaces = &birthright.plan.namespaces;
-    let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel)).bits() as u32 as u64;
+    let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel))
+        - birthright.plan.namespaces_of_the_root(birthright.host.euid);
+    let flags = flags.bits() as u32 as u64;
     if birthright.host.kernel < CPUS_OF_A_BIRTH
         && let Some(entrance) = &mut birthright.entrance
     {

@@ -141,7 +141,8 @@ fn filesystem(
     (kind, source): (&str, &str),
     (made, pid_namespace): (Option<OwnedFd>, Option<&OwnedFd>),
 ) -> Result<(), Error> {
-    let mode: String;
+    let text: String;
+    let mut mode = None;
     let field = &mount.field;
     let (target, found) = match kind {
         // CVE-2019-19921, CVE-2025-54867: with a link there, procfs would be mounted elsewhere, and labels written to
@@ -158,8 +159,10 @@ fn filesystem(
         mount.options.parameters.iter().map(|p| split(p)).collect();
     if kind == "tmpfs" && found == Found::There && !parameters.iter().any(|(key, _)| *key == "mode") {
         // The directory's own mode, as if nothing had been mounted there.
-        mode = format!("{:o}", file::stat(&target).at(field.clone())?.st_mode & 0o7777);
-        parameters.push(("mode", Some(&mode)));
+        let number = file::stat(&target).at(field.clone())?.st_mode & 0o7777;
+        text = format!("{number:o}");
+        parameters.push(("mode", Some(&text)));
+        mode = Some(number);
     }
     if must_use_old_call(mount, &parameters) {
         return old_call(tree, mount, &target, (kind, source)).at(field.clone());
@@ -172,7 +175,12 @@ fn filesystem(
     }
     parameters.extend(filesystem_flags(mount).map(|name| (name, None)));
     let made = match (made, pid_namespace) {
-        (Some(made), _) => Ok(made),
+        (Some(made), _) => {
+            let writable = mount.options.attributes.set & mount::RDONLY == 0;
+            // Where its owner is nobody for us, nobody can make anything in it either.
+            let _given = mode.filter(|_| writable).map(|mode| give_mode(&made, mode));
+            Ok(made)
+        }
         (None, Some(namespace)) if kind == "proc" => {
             procfs::showing(namespace, source, &parameters, attributes(mount))
         }
@@ -192,6 +200,11 @@ fn filesystem(
     }
     tree.stage().attach(&staged, &target, &mount.destination).at(field.clone())?;
     finish(&staged, mount).at(field.clone())
+}
+
+/// The parent, who has made it, could not know the directory that it would be mounted on.
+fn give_mode(made: &OwnedFd, mode: u32) -> sys::Result<()> {
+    file::chmod(file::here(), through_procfs(made), mode)
 }
 
 /// What a new file system is mounted with.

@@ -199,6 +199,21 @@ fn others() -> Vec<Case> {
             owner_inside(&facts, "stat:/tmp/file", 5, 6)?;
             owner_inside(&facts, "stat:/tmp/below/file", 5, 6)
         }),
+        case("idmap/new-file-system-without-a-mode")
+            .runc("a tmpfs without a mode has that of the directory that it covers")
+            .needs(tmpfs.clone())
+            .run(|t| {
+                let mode = |t: &mut Trial, options: &[&str]| {
+                    t.tmpfs("/tmp", options);
+                    let facts = facts(t, &["stat:/tmp"])?;
+                    t.finish()?;
+                    equal("mode", did(&facts, "stat:/tmp")["mode"].as_u64(), Some(0o750))
+                };
+                fs::set_permissions(t.rootfs().join("tmp"), fs::Permissions::from_mode(0o750))?;
+                mode(users(t), &["nosuid"])?;
+                t.remove("/mounts/3");
+                mode(t, &["nosuid", "idmap"])
+            }),
         case("idmap/new-file-system").spec(MAPPINGS).needs(tmpfs).run(|t| {
             let entry = json!({
                 "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["idmap", "mode=755", "nosuid"],

@@ -98,6 +98,14 @@ fn refuses_remount(t: &mut Trial, destination: &str, flags: &[&str]) -> Verdict 
     missing.map_or(Ok(()), |flag| failed(format!("{destination} has lost {flag}: {words:?}")))
 }
 
+fn queues_belong_to_root(t: &mut Trial) -> Verdict {
+    t.namespace("ipc", None);
+    t.push("/mounts", json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue" }));
+    let facts = t.facts_of(&["stat:/dev/mqueue", "create:/dev/mqueue/new"])?;
+    equal("owner", did(&facts, "stat:/dev/mqueue")["uid"].as_u64(), Some(0))?;
+    did_is(&facts, "create:/dev/mqueue/new", "ok")
+}
+
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
     [spec(), pods(), refused()].into_iter().flatten().collect()
@@ -339,6 +347,19 @@ fn pods() -> Vec<Case> {
                 let facts = facts?;
                 is(&facts, "/uid", json!([0, 0, 0]))?;
                 is(&facts, "/namespaces/net", want)
+            }),
+        case("user-namespace/queues-belong-to-root").runc("/dev/mqueue is the container's root's").run(|t| {
+            mapped(t, &large());
+            queues_belong_to_root(t)
+        }),
+        case("user-namespace/queues-belong-to-root-of-a-joined-one")
+            .runc("/dev/mqueue is the container's root's")
+            .run(|t| {
+                let keeper = mapped_keeper(t, &[])?;
+                t.namespace("user", Some(&format!("/proc/{}/ns/user", keeper.id())));
+                let belong = queues_belong_to_root(t);
+                end(keeper)?;
+                belong
             }),
         case("user-namespace/source-that-root-cannot-reach")
             .runc("sources of bind mounts are opened by the runtime, whatever the container's users may")
