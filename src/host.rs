@@ -8,7 +8,7 @@ use crate::cgroup::hierarchy::{Driver, Hierarchy};
 use crate::cli::Rootless;
 use crate::error::{At, Error};
 use crate::sys::file::{self, OFlag};
-use crate::sys::{self, capability, credentials, proc};
+use crate::sys::{self, Errno, capability, credentials, proc};
 
 /// What `Plan::new` needs to know of the machine.
 #[derive(Clone, Debug)]
@@ -68,6 +68,14 @@ fn exists(path: &str) -> bool {
     file::open_path(file::here(), path, OFlag::empty()).is_ok()
 }
 
+/// A file that the policy does not let us look at is there.
+fn is_selinux_enabled() -> bool {
+    match file::open_path(file::here(), "/sys/fs/selinux/enforce", OFlag::empty()) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR),
+    }
+}
+
 fn is_apparmor_enabled() -> bool {
     // Inside of a container there is often no securityfs.
     let says_yes = |path: &str| file::read_text(file::here(), path).is_ok_and(|text| text.starts_with('Y'));
@@ -102,7 +110,7 @@ impl Host {
             ignored_signals: status.ignored_signals,
             last_capability: capability::last_capability(status.bounding).at(here)?,
             apparmor: Fact::Ask(is_apparmor_enabled),
-            selinux: Fact::Ask(|| exists("/sys/fs/selinux/enforce")),
+            selinux: Fact::Ask(is_selinux_enabled),
             hierarchy: Hierarchy::read()?,
             driver: Driver::default(),
             allowed_annotations: Vec::new(),

@@ -78,15 +78,35 @@ pub fn resize(descriptor: i32, rows: u16, columns: u16) -> Result<i32, Errno> {
 
 /// The description of the session keyring: `keyring;uid;gid;perm;name`.
 pub fn session_keyring() -> Option<String> {
-    const KEYCTL_DESCRIBE: libc::c_long = 6;
+    of_session_keyring(6) // KEYCTL_DESCRIBE
+}
+
+/// The SELinux label of the session keyring.
+pub fn session_keyring_label() -> Option<String> {
+    of_session_keyring(17) // KEYCTL_GET_SECURITY
+}
+
+fn of_session_keyring(what: libc::c_long) -> Option<String> {
     const SESSION: libc::c_long = -3;
     let mut buffer = [0_u8; 512];
     // SAFETY: the kernel writes at most the given length into the live buffer.
-    let written = unsafe {
-        libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, SESSION, buffer.as_mut_ptr(), buffer.len())
-    };
+    let written =
+        unsafe { libc::syscall(libc::SYS_keyctl, what, SESSION, buffer.as_mut_ptr(), buffer.len()) };
     let length = usize::try_from(written).ok()?.min(buffer.len()).saturating_sub(1);
     Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+/// The SELinux label of a file.
+pub fn label_of(path: &str) -> Result<String, Errno> {
+    let path = std::ffi::CString::new(path).map_err(|_| Errno::EINVAL)?;
+    let mut buffer = [0_u8; 512];
+    // SAFETY: the names end with a NUL, and the kernel writes at most the given length into the live buffer.
+    let written = unsafe {
+        let name = c"security.selinux".as_ptr();
+        libc::getxattr(path.as_ptr(), name, buffer.as_mut_ptr().cast(), buffer.len())
+    };
+    let length = usize::try_from(Errno::result(written)?).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&buffer[..length]).trim_end_matches('\0').to_owned())
 }
 
 /// The NIS domain name of the UTS namespace.

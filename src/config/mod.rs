@@ -36,7 +36,7 @@ use linux::devices::Devices;
 use linux::id_mappings::IdMappings;
 use linux::intel_rdt::IntelRdt;
 use linux::memory_policy::MemoryPolicy;
-use linux::mount_label;
+use linux::mount_label::MountLabel;
 use linux::namespaces::{Kind, Namespaces};
 use linux::net_devices::NetDevices;
 use linux::personality::Personality;
@@ -66,6 +66,8 @@ pub struct Plan {
     pub masked_paths: CoveredPaths,
     /// What cannot be written.
     pub readonly_paths: CoveredPaths,
+    /// The label of new file systems; the mounts have it already.
+    pub mount_label: MountLabel,
     /// Which views of the system are its own.
     pub namespaces: Namespaces,
     /// Which users of the host it has.
@@ -129,8 +131,11 @@ impl Plan {
         let mut mounts = problems.keep(mounts::parse(mounts, base, &users));
         let meaning =
             problems.keep(annotations::meaning(spec.annotations().as_ref(), host)).unwrap_or_default();
-        let label = linux.mount_label().as_deref().map(|label| (meaning.mount_context, label));
-        problems.keep(mount_label::apply_to(mounts.as_deref_mut().unwrap_or_default(), label, host));
+        let label = linux.mount_label().as_deref();
+        let mount_label = problems.keep(MountLabel::parse(meaning.mount_context, label, host));
+        if let (Some(mounts), Some(label)) = (&mut mounts, &mount_label) {
+            label.give_to(mounts);
+        }
         let devices = problems.keep(Devices::parse(linux.devices().as_deref().unwrap_or_default()));
         let masked = strings(linux.masked_paths());
         let masked_paths = problems.keep(CoveredPaths::parse("linux.maskedPaths", &masked, &namespaces));
@@ -184,6 +189,7 @@ impl Plan {
             devices: devices.ok_or_else(missing)?,
             masked_paths: masked_paths.ok_or_else(missing)?,
             readonly_paths: readonly_paths.ok_or_else(missing)?,
+            mount_label: mount_label.ok_or_else(missing)?,
             namespaces,
             id_mappings: id_mappings.ok_or_else(missing)?,
             net_devices: net_devices.ok_or_else(missing)?,

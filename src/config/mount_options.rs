@@ -23,6 +23,8 @@ pub struct Options {
     pub copy_up: bool,
     /// `idmap` or `ridmap`, and the text behind the `=`.
     pub idmap: Option<(Reach, Option<String>)>,
+    /// The SELinux label of its root, where no option gives one.
+    pub label: Option<String>,
     /// Everything else is the file system's: `size=64k`.
     pub parameters: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Default for Options {
             remount: false,
             copy_up: false,
             idmap: None,
+            label: None,
             parameters: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::cgroup::layout::Layout;
 use crate::config::linux::covered_paths::CoveredPaths;
 use crate::config::linux::devices::Devices;
+use crate::config::linux::mount_label::MountLabel;
 use crate::config::linux::namespaces::{Kind, Namespaces};
 use crate::config::linux::rootfs_propagation::Propagation;
 use crate::config::mounts::{Mount, What};
@@ -35,6 +36,8 @@ pub struct View<'a> {
     pub masked_paths: &'a CoveredPaths,
     /// `linux.readonlyPaths`
     pub readonly_paths: &'a CoveredPaths,
+    /// `linux.mountLabel`
+    pub mount_label: &'a MountLabel,
 }
 
 impl View<'_> {
@@ -89,7 +92,7 @@ impl View<'_> {
             rootfs::mount::make_readonly_late(rootfs.tree(), mount)?;
         }
         cover::make_readonly(rootfs.tree(), self.readonly_paths)?;
-        cover::mask(rootfs.tree(), self.masked_paths)?;
+        cover::mask(rootfs.tree(), self.masked_paths, self.mount_label)?;
         // Without a mount namespace the config may ask for none of these.
         if self.root.readonly { rootfs.make_readonly() } else { Ok(()) }
     }

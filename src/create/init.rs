@@ -101,6 +101,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         devices,
         masked_paths,
         readonly_paths,
+        mount_label,
         namespaces,
         names,
         sysctl,
@@ -131,10 +132,9 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
     }
 
     enter::namespaces((plan, host, fork), &joined, &procfs, end)?;
-    if !request.no_new_keyring {
-        let join = || enter::join_keyring(id);
-        process.as_ref().map_or_else(join, |process| process.selinux_label.label_keys(&procfs, join))?;
-    }
+    let join = || if request.no_new_keyring { Ok(()) } else { enter::join_keyring(id) };
+    // That no policy knows the label is found here at the latest: before any hook.
+    process.as_ref().map_or_else(join, |process| process.selinux_label.label_keys(&procfs, join))?;
     if !net_devices.is_empty() {
         end.ask(&Request::MoveNetDevices)?;
     }
@@ -148,8 +148,8 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         Opened::WhenAsked => Sources::ask(end, &procfs, plan)?,
     };
     let others = if fork == Fork::IntermediateLast { joined.get(Kind::Pid) } else { None };
-    let view =
-        View { root, rootfs_propagation: *rootfs_propagation, mounts, devices, masked_paths, readonly_paths };
+    let rootfs_propagation = *rootfs_propagation;
+    let view = View { root, rootfs_propagation, mounts, devices, masked_paths, readonly_paths, mount_label };
     let rootfs = view.assemble((namespaces, host, request), sources, (cgroup, others, end))?;
     let terminal = match process.as_ref().and_then(|p| p.terminal.map(|size| (size, p.user.uid()))) {
         Some((size, uid)) => Some(rootfs::open_terminal(&rootfs, size, uid)?),
@@ -175,7 +175,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         process.selinux_label.apply(&procfs)?;
     }
     view.cover(&rootfs)?;
-    let _container = rootfs.enter(*rootfs_propagation)?;
+    let _container = rootfs.enter(rootfs_propagation)?;
     names.apply()?;
     memory_policy.apply()?;
     personality.apply()?;

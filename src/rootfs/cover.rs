@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use crate::config::linux::covered_paths::CoveredPaths;
+use crate::config::linux::mount_label::MountLabel;
 use crate::error::{At, Error};
 use crate::rootfs::attributes::{change, through_procfs};
 use crate::rootfs::resolve::Tree;
@@ -16,7 +17,7 @@ use crate::sys::{self, Errno};
 ///
 /// The null device is the container's if it is one, and else the host's: the image may have anything in its place
 /// (CVE-2025-31133). All directories share one tmpfs.
-pub fn mask(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
+pub fn mask(tree: &Tree, paths: &CoveredPaths, label: &MountLabel) -> Result<(), Error> {
     let mut empty: Option<OwnedFd> = None;
     let mut null: Option<OwnedFd> = None;
     for (field, path) in paths.iter() {
@@ -24,7 +25,7 @@ pub fn mask(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
         let is_directory = file::kind(&file::stat(&target).at(field.clone())?) == SFlag::S_IFDIR;
         let covered = match (is_directory, &mut empty, &mut null) {
             (true, Some(attached), _) => bind(attached, &target),
-            (true, empty @ None, _) => mount_empty(&target).and_then(|()| {
+            (true, empty @ None, _) => mount_empty(&target, label).and_then(|()| {
                 *empty = Some(tree.open(path, OFlag::O_DIRECTORY)?);
                 Ok(())
             }),
@@ -42,10 +43,13 @@ fn bind(from: &OwnedFd, onto: &OwnedFd) -> sys::Result<()> {
     mount::mount(from.to_str(), &through_procfs(onto), None, MsFlags::MS_BIND, None)
 }
 
-fn mount_empty(target: &OwnedFd) -> sys::Result<()> {
+/// Unlabelled, it could be seen to be there and not to be empty.
+fn mount_empty(target: &OwnedFd, label: &MountLabel) -> sys::Result<()> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let parameters = Some("nr_inodes=2,size=4k,mode=755");
-    mount::mount(Some("tmpfs"), &through_procfs(target), Some("tmpfs"), flags, parameters)
+    let size = "nr_inodes=2,size=4k,mode=755";
+    let labelled = label.quoted().map(|label| format!("{size},{label}"));
+    let parameters = labelled.as_deref().unwrap_or(size);
+    mount::mount(Some("tmpfs"), &through_procfs(target), Some("tmpfs"), flags, Some(parameters))
 }
 
 fn null_device(tree: &Tree) -> sys::Result<OwnedFd> {

@@ -12,7 +12,7 @@ use crate::rootfs::attributes::{
 use crate::rootfs::resolve::{Found, Leaf, Tree};
 use crate::rootfs::stage::Stage;
 use crate::rootfs::{copy_up, procfs};
-use crate::sys::file::{self, OFlag, SFlag};
+use crate::sys::file::{self, Mode, OFlag, SFlag};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno, proc};
 
@@ -220,7 +220,19 @@ fn finish(mounted: &OwnedFd, mount: &Mount) -> sys::Result<()> {
     if !mount.options.recursive.is_empty() {
         change(mounted, mount.options.recursive, MsFlags::empty(), Reach::Tree)?;
     }
+    if let Some(label) = &mount.options.label {
+        match set_label(mounted, label) {
+            // Of a namespace that is joined it may be somebody else's, who has labelled it.
+            Ok(()) | Err(sys::Error { errno: Errno::EPERM, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
     propagate(mounted, mount)
+}
+
+fn set_label(mounted: &OwnedFd, label: &str) -> sys::Result<()> {
+    let root = file::open(mounted, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
+    file::set_xattr(root, c"security.selinux", label.as_bytes())
 }
 
 fn split(parameter: &str) -> (&str, Option<&str>) {
@@ -275,15 +287,18 @@ fn at_once(
     parameters: &[(&str, Option<&str>)],
     attributes: u64,
 ) -> Option<sys::Result<()>> {
-    let Options { copy_up, recursive, propagation, filesystem, .. } = &mount.options;
+    let Options { copy_up, recursive, propagation, filesystem, label, .. } = &mount.options;
     let text = |(key, value): &(&str, Option<&str>)| match value {
         Some(value) => format!("{key}={value}"),
         None => (*key).to_owned(),
     };
     let data = parameters.iter().map(text).collect::<Vec<_>>().join(",");
     let commas = data.matches(',').count();
-    let is_plain =
-        recursive.is_empty() && propagation.is_empty() && !copy_up && *filesystem == MsFlags::empty();
+    let is_plain = recursive.is_empty()
+        && propagation.is_empty()
+        && !copy_up
+        && label.is_none()
+        && *filesystem == MsFlags::empty();
     if !is_plain || commas + 1 > parameters.len().max(1) || data.len() >= LONGEST_DATA {
         return None;
     }
@@ -301,7 +316,8 @@ fn old_call(tree: &Tree, mount: &Mount, target: &OwnedFd, (kind, source): (&str,
     let data = data(&mount.options.parameters);
     let flags = in_old_words(mount.options.filesystem, mount.options.attributes);
     mount::mount(Some(source), &through_procfs(target), Some(kind), flags, data.as_deref())?;
-    if mount.options.recursive.is_empty() && mount.options.propagation.is_empty() {
+    let Options { recursive, propagation, label, .. } = &mount.options;
+    if recursive.is_empty() && propagation.is_empty() && label.is_none() {
         return Ok(());
     }
     // The descriptor stands for what is covered now. Only the path leads to what covers it.

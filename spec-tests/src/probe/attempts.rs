@@ -22,6 +22,7 @@ pub fn attempt(argument: &str) -> Value {
     let path = operands.first().copied().unwrap_or_default();
     match verb {
         "stat" => stat(path),
+        "label" => sys::label_of(path).map_or_else(|errno| word(format!("{errno:?}")), word),
         "read" => fs::read_to_string(path).map_or_else(|error| no(&error), word),
         "readdir" => read_dir(path).map_or_else(|error| no(&error), |names| json!(names)),
         "open" => outcome(open(path, operands.get(1).copied().unwrap_or("r"))),

@@ -50,12 +50,12 @@ pub fn all() -> Value {
         "hostname": nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         "domainname": sys::domain_name(),
         "namespaces": namespaces(), "mounts": mounts(&read("/proc/self/mountinfo")),
-        "cgroup": read("/proc/self/cgroup"), "apparmor": read("/proc/self/attr/current"),
+        "cgroup": read("/proc/self/cgroup"), "label": label(),
         "personality": number(libc::SYS_personality, [0xffff_ffff, 0, 0, 0, 0, 0]),
         "nice": number(libc::SYS_getpriority, [0; 6]).map(|raw| 20 - raw),
         "scheduler": number(libc::SYS_sched_getscheduler, [0; 6]),
         "io_priority": number(libc::SYS_ioprio_get, [1, 0, 0, 0, 0, 0]),
-        "session_keyring": sys::session_keyring(), "descriptors": descriptors(),
+        "session_keyring": sys::session_keyring(), "keyring_label": sys::session_keyring_label(), "descriptors": descriptors(),
         "terminal": [sys::window_size(0), sys::window_size(1), sys::window_size(2)],
         "monotonic": sys::clock_seconds(libc::CLOCK_MONOTONIC), "boottime": sys::clock_seconds(libc::CLOCK_BOOTTIME),
     })
@@ -63,6 +63,11 @@ pub fn all() -> Value {
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).map(|text| text.trim_end().to_owned()).unwrap_or_default()
+}
+
+/// What AppArmor or SELinux confines us by; one of them writes a NUL behind it.
+fn label() -> String {
+    read("/proc/self/attr/current").trim_end_matches('\0').to_owned()
 }
 
 fn status() -> BTreeMap<String, String> {

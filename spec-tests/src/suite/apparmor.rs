@@ -65,19 +65,22 @@ pub fn cases() -> Vec<Case> {
             let profiles = Profiles::load(t, &["one", "two"])?;
             t.set("/process/apparmorProfile", profiles.names[0].as_str());
             let facts = t.facts_of(&["write:/tmp/one", "write:/tmp/two"])?;
-            is(&facts, "/apparmor", format!("{} (enforce)", profiles.names[0]))?;
+            is(&facts, "/label", format!("{} (enforce)", profiles.names[0]))?;
             did_is(&facts, "write:/tmp/one", "EACCES")?;
             did_is(&facts, "write:/tmp/two", "ok")
         }),
         host("denies-without-new-privileges").spec(PROFILE).run(|t| {
             let profiles = Profiles::load(t, &["one"])?;
-            t.set("/process/apparmorProfile", profiles.names[0].as_str()).set("/process/noNewPrivileges", true);
+            t.set("/process/apparmorProfile", profiles.names[0].as_str())
+                .set("/process/noNewPrivileges", true);
             did_is(&t.facts_of(&["write:/tmp/one"])?, "write:/tmp/one", "EACCES")
         }),
         host("denies-in-user-namespace").spec(PROFILE).needs(Need::Namespace("user")).run(|t| {
             let profiles = Profiles::load(t, &["one"])?;
             let mapping = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
-            t.set("/linux/uidMappings", mapping.clone()).set("/linux/gidMappings", mapping).namespace("user", None);
+            t.set("/linux/uidMappings", mapping.clone())
+                .set("/linux/gidMappings", mapping)
+                .namespace("user", None);
             t.set("/process/apparmorProfile", profiles.names[0].as_str());
             did_is(&t.facts_of(&["write:/tmp/one"])?, "write:/tmp/one", "EACCES")
         }),
@@ -86,14 +89,14 @@ pub fn cases() -> Vec<Case> {
             ensure!(stderr.contains("spec-tests-no-such-profile"), "which profile? {stderr}");
             Ok(())
         }),
-        host("unconfined").spec(PROFILE).run(|t| {
-            is(&t.set("/process/apparmorProfile", "unconfined").facts()?, "/apparmor", "unconfined")
-        }),
+        host("unconfined")
+            .spec(PROFILE)
+            .run(|t| is(&t.set("/process/apparmorProfile", "unconfined").facts()?, "/label", "unconfined")),
         host("exec").runc("exec is confined as the container is").run(|t| {
             let profiles = Profiles::load(t, &["one", "two"])?;
             t.set("/process/apparmorProfile", profiles.names[0].as_str()).running::<&str>(&[])?;
             let facts = facts(t, &[], &["write:/tmp/one", "write:/tmp/two"])?;
-            is(&facts, "/apparmor", format!("{} (enforce)", profiles.names[0]))?;
+            is(&facts, "/label", format!("{} (enforce)", profiles.names[0]))?;
             did_is(&facts, "write:/tmp/one", "EACCES")?;
             did_is(&facts, "write:/tmp/two", "ok")?;
             t.finish()
@@ -102,7 +105,7 @@ pub fn cases() -> Vec<Case> {
             let profiles = Profiles::load(t, &["one", "two"])?;
             t.set("/process/apparmorProfile", profiles.names[0].as_str()).running::<&str>(&[])?;
             let facts = facts(t, &["--apparmor", &profiles.names[1]], &["write:/tmp/one", "write:/tmp/two"])?;
-            is(&facts, "/apparmor", format!("{} (enforce)", profiles.names[1]))?;
+            is(&facts, "/label", format!("{} (enforce)", profiles.names[1]))?;
             did_is(&facts, "write:/tmp/one", "ok")?;
             did_is(&facts, "write:/tmp/two", "EACCES")?;
             t.finish()
@@ -112,7 +115,10 @@ pub fn cases() -> Vec<Case> {
             exec(t, &["--apparmor", "spec-tests-no-such-profile"], &["/spec-probe"])?.refused().map(drop)
         }),
         host("not-written-to-a-fake-proc")
-            .security("R10", "the label is written to the runtime's procfs, whatever the container has at /proc")
+            .security(
+                "R10",
+                "the label is written to the runtime's procfs, whatever the container has at /proc",
+            )
             .run(|t| {
                 let profiles = Profiles::load(t, &["one"])?;
                 // Where a label would be written to, if the container's /proc were trusted (CVE-2019-16884).
@@ -139,14 +145,6 @@ pub fn cases() -> Vec<Case> {
             .runc("who asks for no profile gets none")
             .needs(Need::SpecVersion(3))
             .run(|t| t.set("/process/apparmorProfile", "unconfined").facts().map(drop)),
-        case("selinux/host-without")
-            .spec(INVALID)
-            .needs(Need::NoFile("/sys/fs/selinux/enforce"))
-            .run(|t| t.set("/process/selinuxLabel", "system_u:system_r:container_t:s0").refused().map(drop)),
-        case("selinux/mount-label-host-without")
-            .spec("**`mountLabel`** (string, OPTIONAL) will set the Selinux context for the mounts in the container.")
-            .needs(Need::NoFile("/sys/fs/selinux/enforce"))
-            .run(|t| t.set("/linux/mountLabel", "system_u:object_r:container_file_t:s0").facts().map(drop)),
     ]
 }
 

@@ -53,6 +53,7 @@ mod rootless;
 mod rootless_namespaces;
 mod seccomp;
 mod seccomp_listener;
+mod selinux;
 mod state;
 mod sysctl;
 mod systemd;
@@ -109,6 +110,7 @@ fn every() -> Vec<Case> {
         process::cases(),
         rlimits::cases(),
         apparmor::cases(),
+        selinux::cases(),
         callers_devices::cases(),
         capabilities::cases(),
         terminal::cases(),
