@@ -29,6 +29,9 @@ const PLACES: [&str; 3] = ["/run", "/dev/shm", "/tmp"];
 pub fn protect(argv: &[OsString]) -> Result<(), Error> {
     let field = "protecting our own binary";
     let is_readonly = || file::mount_flags(EXE).map(|flags| flags.contains(file::FsFlags::ST_RDONLY));
+    if start::has_kept_its_name() {
+        return Ok(());
+    }
     if start::is_protected() || is_readonly().at(field)? {
         let _only_for_ps = prctl::set_name(NAME);
         return Ok(());

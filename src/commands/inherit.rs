@@ -1,7 +1,7 @@
 //! `--preserve-fds` and socket activation: the descriptors of the caller that the program inherits, and no others.
 
 use crate::error::{At, Error};
-use crate::sys::file;
+use crate::sys::{file, start};
 
 /// The first descriptors after the standard ones, and what the program is to be told about them.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ pub fn descriptors(preserved: u32) -> Result<Inherited, Error> {
     let count = activated.saturating_add(preserved);
     for number in 0..count {
         // A number that is not open would be taken by the next file that we open ourselves.
-        if number > 1 << 20 || !file::is_open(3 + number as i32) {
+        let is_callers = |number| file::is_open(number) && start::descriptor() != Some(number);
+        if number > 1 << 20 || !is_callers(3 + number as i32) {
             return Err(Error::message(format!(
                 "unable to stat preserved-fd {} (of {count}): it is not open",
                 number + 1

@@ -53,6 +53,7 @@ pub fn run(global: &Global, command: &Run, inherited: Inherited) -> Result<u8, E
     if let Some(socket) = notify_socket {
         socket.pass_on_meanwhile(init.pid, pidfd)?;
     }
+    crate::sys::start::close_clone();
     let exit = foreground::attend(Pid::from_raw(init.pid), pidfd, &signals, terminal, streams)?;
     if !command.keep {
         delete(&container, cgroup)?;

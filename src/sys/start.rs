@@ -2,24 +2,56 @@
 //!
 //! What enters a container must run from a file that nobody can write to ([`crate::own_binary`]), which most often means
 //! to begin once more from a read-only clone of our mount. The start of a static program is half a millisecond on a
-//! virtual machine: the C library asks the processor what it is, and each answer is the hypervisor's. So this looks at
-//! the arguments, and begins anew, before any of it. Where something is in the way it leaves all as it was, and
-//! `own_binary` takes the other ways.
+//! virtual machine: the C library asks the processor what it is, and each answer is the hypervisor's; and an `execve(2)`
+//! is a quarter of that. So this looks at the arguments before any of it, and while the process still consists of nothing
+//! but what the kernel has mapped, it maps the same from the clone, which then is the file that is executed, as if the
+//! program had begun there (`PR_SET_MM_MAP`). Where that is refused it begins anew. Where something is in the way it
+//! leaves all as it was, and `own_binary` takes the other ways.
 //!
 //! Nothing here may need what is not there yet: no thread-local variable, no function of the C library, not even the
 //! `memcmp` that a compiler would make of a loop, and no address that has to be relocated.
 #![expect(unsafe_code, reason = "nothing but the kernel is there yet")]
 
 use std::ffi::{CStr, OsString, c_char, c_int};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
-/// The first instructions have seen that nobody can write to the file that they are in.
-static PROTECTED: AtomicBool = AtomicBool::new(false);
+/// What the first instructions have seen of the file that they are in.
+static FOUND: AtomicU8 = AtomicU8::new(0);
+/// Nobody can write to it: it lies on a read-only mount.
+const PROTECTED: u8 = 1;
+/// The same, and this is still the program that the caller has executed.
+const EXCHANGED: u8 = 2;
+
+/// The clone, after an exchange: a mount that is nowhere attached goes with its descriptor, for which the kernel waits
+/// (70 µs).
+static CLONE: AtomicI32 = AtomicI32::new(NONE);
+const NONE: i32 = -1;
+
+/// The descriptor that the first instructions have left open, if there is one: it is not the caller's.
+pub fn descriptor() -> Option<i32> {
+    Some(CLONE.load(Ordering::Relaxed)).filter(|number| *number != NONE)
+}
+
+/// Close it, when there is time: the parent after its child has done so, or both by their ends.
+pub fn close_clone() {
+    let number = CLONE.swap(NONE, Ordering::Relaxed);
+    if number != NONE {
+        // SAFETY: nobody else owns it, and nobody knows of it any more.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+}
 
 /// Whether it is known since the start that our own binary lies on a read-only mount.
 pub fn is_protected() -> bool {
-    PROTECTED.load(Ordering::Relaxed)
+    FOUND.load(Ordering::Relaxed) >= PROTECTED
+}
+
+/// Whether the kernel still has the name under which the caller has executed us: whoever begins anew by a descriptor has
+/// that one's number for a name, before Linux 6.14.
+pub fn has_kept_its_name() -> bool {
+    FOUND.load(Ordering::Relaxed) == EXCHANGED
 }
 
 /// The arguments as the kernel has given them.
@@ -35,9 +67,17 @@ pub unsafe fn arguments(count: c_int, arguments: *const *const c_char) -> Vec<Os
 }
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod exchange;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod raw;
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod entry {
-    use std::arch::{asm, global_asm};
+    use std::arch::global_asm;
     use std::mem::MaybeUninit;
+
+    use super::exchange::exchange;
+    use super::raw::call;
 
     // The stack is as the kernel has made it when `_start` finds it.
     #[cfg(target_arch = "x86_64")]
@@ -72,26 +112,6 @@ mod entry {
         begin = sym begin,
     );
 
-    /// A raw system call.
-    #[inline(always)]
-    unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
-        let [a, b, c, d, e] = arguments;
-        let result: isize;
-        // SAFETY: the caller answers for the arguments; the kernel changes no other register.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,
-                in("r10") d, in("r8") e, lateout("rcx") _, lateout("r11") _, options(nostack));
-        }
-        // SAFETY: as above.
-        #[cfg(target_arch = "aarch64")]
-        unsafe {
-            asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b, in("x2") c, in("x3") d,
-                in("x4") e, options(nostack));
-        }
-        result
-    }
-
     const EXE: *const u8 = c"/proc/self/exe".as_ptr().cast();
     const EMPTY: *const u8 = c"".as_ptr().cast();
     const HERE: usize = libc::AT_FDCWD as usize;
@@ -110,15 +130,22 @@ mod entry {
                 return;
             }
             if is_readonly(libc::SYS_statfs, EXE as usize) {
-                super::PROTECTED.store(true, super::Ordering::Relaxed);
+                super::FOUND.store(super::PROTECTED, super::Ordering::Relaxed);
                 return;
             }
             if is_immutable() {
                 return;
             }
             let Some(clone) = readonly_clone() else { return };
+            if exchange(clone, stack, environment) && is_readonly(libc::SYS_statfs, EXE as usize) {
+                super::FOUND.store(super::EXCHANGED, super::Ordering::Relaxed);
+                // A number of a standard stream, which the caller has left closed, is not to be had.
+                if clone > 2 {
+                    super::CLONE.store(clone as i32, super::Ordering::Relaxed);
+                    return;
+                }
             // One that is not protected would begin again for ever.
-            if is_readonly(libc::SYS_fstatfs, clone) {
+            } else if is_readonly(libc::SYS_fstatfs, clone) {
                 let (empty, here) = (EMPTY as usize, libc::AT_EMPTY_PATH as usize);
                 call(libc::SYS_execveat, [clone, empty, arguments as usize, environment as usize, here]);
             }
