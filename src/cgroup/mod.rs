@@ -75,7 +75,8 @@ enum OnDrop {
 }
 
 impl Survey {
-    /// Make the directories, and put the limits and device rules in force. Before that, refuse a cgroup that is in use.
+    /// Make the directories, and put the limits and device rules in force, unless those
+    /// [can wait](Cgroup::may_restrict_devices_late). Before that, refuse a cgroup that is in use.
     pub fn create(self, path: &CgroupsPath, resources: &Resources) -> Result<Cgroup, Error> {
         let places = self.roots.into_iter().map(|root| Place { root, leaf: None, is_new: false }).collect();
         // A scope that could not be started may be somebody else's.
@@ -97,7 +98,9 @@ impl Survey {
         }
         cgroup.mark();
         cgroup.apply(&resources)?;
-        cgroup.restrict_devices(&resources.devices)?;
+        if !cgroup.may_restrict_devices_late() {
+            cgroup.restrict_devices(&resources.devices)?;
+        }
         Ok(cgroup)
     }
 }

@@ -178,6 +178,14 @@ impl Dir {
         file::rename(&self.dir, &temporary, name).at_file(&path)
     }
 
+    /// The same of a file that nobody reads before the container exists, and nobody writes a second time.
+    pub fn write_first(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let file = file::open(&self.dir, name, flags, Mode::from_bits_truncate(0o600)).at_file(&path)?;
+        file::write_all(&file, bytes, Path::new(name)).at_file(&path)
+    }
+
     /// The container exists: from now on the directory stays.
     pub fn keep(&mut self) {
         self.new = false;

@@ -52,7 +52,9 @@ pub struct Birthright<'a> {
     pub sources: Opened,
     /// The compiled filter.
     pub filter: Option<Program>,
-    /// Where to wait for `start`.
+    /// The device rules come later than init, which must not execute the program before.
+    pub waits_for_cgroup: bool,
+    /// Where to wait for `start`, which nobody can call before all is finished.
     pub gate: Option<StartGate>,
 }
 
@@ -63,6 +65,7 @@ struct Rest<'a> {
     /// What went into the terminal's place: its slave end.
     terminal: Option<OwnedFd>,
     filter: Option<Program>,
+    waits_for_cgroup: bool,
     gate: Option<StartGate>,
 }
 
@@ -91,6 +94,7 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         cgroup,
         sources,
         filter,
+        waits_for_cgroup,
         gate,
     } = birthright;
     // No `..`: a section that is planned and never applied does not compile.
@@ -124,7 +128,11 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         entrance.enter_self()?; // by a process with one thread: v1 takes it without waiting for a grace period
     }
     exec_cpu_affinity::reset()?;
-    let _only_for_ps = prctl::set_name(if fork == Fork::Once { "crust:[2:INIT]" } else { "crust:[1:INTER]" });
+    // Who waits at the gate is seen there.
+    if gate.is_some() {
+        let _only_for_ps =
+            prctl::set_name(if fork == Fork::Once { "crust:[2:INIT]" } else { "crust:[1:INTER]" });
+    }
     if let Some(process) = process
         && !namespaces.creates(Kind::User)
     {
@@ -188,7 +196,8 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
         }
         None => None,
     };
-    let rest = Rest { birthright: (plan, request, id, bundle), host, terminal, filter, gate };
+    let birthright = (plan, request, id, bundle);
+    let rest = Rest { birthright, host, terminal, filter, waits_for_cgroup, gate };
     let joined = std::mem::ManuallyDrop::new(joined);
     let procfs = std::mem::ManuallyDrop::new(procfs);
     close_all_but(&procfs, &rest, end, joined.get(Kind::Pid))?;
@@ -201,7 +210,8 @@ fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Err
 
 /// Take the container process's identity, wait for `start`, and become its program.
 fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error> {
-    let Rest { birthright: (plan, request, id, bundle), host, terminal, filter, gate } = rest;
+    let Rest { birthright: (plan, request, id, bundle), host, terminal, filter, waits_for_cgroup, gate } =
+        rest;
     let Some(process) = &plan.process else {
         return without_a_process(end, gate);
     };
@@ -221,6 +231,9 @@ fn hand_over(rest: Rest, end: &mut Option<ChildEnd>) -> Result<Infallible, Error
         parent,
     )?;
 
+    if waits_for_cgroup {
+        parent_of(end)?.wait_for_cgroup()?;
+    }
     // Whatever becomes of the parent from here on, the state is written, and `delete` finds us.
     prctl::set_parent_death_signal(None).at("init")?;
     if let Some(gate) = &gate {

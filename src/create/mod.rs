@@ -17,7 +17,9 @@
 //!    │ gate put in place, pid file                                                     │ waits, or executes
 //! ```
 //!
-//! The drawing is [`protocol::Request`]. init asks only where an answer is needed.
+//! The drawing is [`protocol::Request`]. init asks only where an answer is needed. What need not be there before it (the
+//! device rules of a new v2 cgroup, the copy of config.json) the parent does meanwhile, and says so: before that, init
+//! does not execute.
 //!
 //! A further process ([`exec`]) comes to be in the same way, only that it joins ([`join`]) what init made:
 //!

@@ -101,8 +101,6 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         survey.layout().clone(),
     );
     state.save(dir)?;
-    // "Any updates to config.json after this step MUST NOT affect the container."
-    dir.write("config.json", &bundle.bytes)?;
     let gate = match request.then {
         Then::WaitAtTheGate => Some(StartGate::create(dir)?),
         Then::Execute | Then::ExecuteInForeground => None,
@@ -113,6 +111,7 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         cgroup.delegate(uid)?;
     }
     let entrance = cgroup.entrance()?;
+    let late = cgroup.may_restrict_devices_late();
     let group = group.map(|(plan, survey)| survey.create(plan)).transpose()?;
     let birthright = Birthright {
         plan,
@@ -126,9 +125,21 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         cgroup: cgroup.layout(),
         sources,
         filter,
+        waits_for_cgroup: late && gate.is_none(),
         gate,
     };
     let (mut init, end, joined) = bear(birthright)?;
+    // What need not be there before init, is done while init is on its way.
+    let finish_cgroup = || match (late, request.then) {
+        (false, _) => Ok(()),
+        (true, Then::WaitAtTheGate) => cgroup.restrict_devices(&plan.resources.devices),
+        (true, Then::Execute | Then::ExecuteInForeground) => {
+            cgroup.restrict_devices(&plan.resources.devices)?;
+            end.say_cgroup_is_finished()
+        }
+    };
+    // "Any updates to config.json after this step MUST NOT affect the container."
+    let prepared = finish_cgroup().and_then(|()| dir.write_first("config.json", &bundle.bytes));
     let mut service = Service {
         order,
         dir,
@@ -139,8 +150,10 @@ pub fn create(order: &Order, dir: &Dir) -> Result<Created, Error> {
         net_devices: None,
         hooks_have_run: false,
     };
-    let served =
-        service.serve(&mut init, &end).and_then(|()| ready(order, dir, &init)).and_then(|()| cgroup.settle());
+    let served = prepared
+        .and_then(|()| service.serve(&mut init, &end))
+        .and_then(|()| ready(order, dir, &init))
+        .and_then(|()| cgroup.settle());
     let Service { terminal, identity, net_devices, hooks_have_run, .. } = service;
     if let Err(error) = served {
         let error = explain(error, &cgroup);

@@ -3,6 +3,7 @@
 //! Messages without a descriptor are sent by `write(2)` and read by `read(2)`: a filter that has just been loaded may
 //! forbid more.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -52,19 +53,25 @@ pub struct ParentEnd(OwnedFd);
 
 /// The end of init and of the intermediate. That it closes, by `execve(2)` or on purpose, says that all went well.
 #[derive(Debug)]
-pub struct ChildEnd(OwnedFd);
+pub struct ChildEnd {
+    end: OwnedFd,
+    /// The parent has said that the cgroup is finished.
+    finished: Cell<bool>,
+}
 
 const NAME: &str = "parent and init";
 /// An error or a warning is cut rather than not sent, in bytes.
 const LONGEST_ERROR: usize = 16 << 10;
 /// The numbers of the descriptors of one message, and the tag.
 const LONGEST_LIST: usize = 1 + 4 * socket::MAX_DESCRIPTORS;
+/// What the parent says without being asked.
+const FINISHED: u8 = b'c';
 const GONE: &str = "the parent has gone";
 
 /// Both ends.
 pub fn pair() -> Result<(ParentEnd, ChildEnd), Error> {
     let (parent, child) = socket::pair().at(NAME)?;
-    Ok((ParentEnd(parent), ChildEnd(child)))
+    Ok((ParentEnd(parent), child.into()))
 }
 
 impl ChildEnd {
@@ -74,9 +81,10 @@ impl ChildEnd {
         let mut all = Vec::new();
         loop {
             let mut bytes = Vec::with_capacity(LONGEST_LIST);
-            let (length, descriptors) = socket::receive_within(&self.0, &mut bytes).at(NAME)?;
+            let (length, descriptors) = socket::receive_within(&self.end, &mut bytes).at(NAME)?;
             match bytes[..length] {
                 [] => return Err(Error::message(GONE)),
+                [FINISHED] => self.finished.set(true),
                 [b's', ref numbers @ ..] => {
                     let (numbers, _) = numbers.as_chunks();
                     all.extend(
@@ -100,16 +108,16 @@ impl ChildEnd {
             Request::Born(pid) => (b'b', pid.to_string()),
             Request::MapIds => (b'm', String::new()),
             Request::OpenSources(MountNamespace { namespace, root }) => {
-                return socket::send(&self.0, b"e", &[namespace.as_fd(), root.as_fd()]).at(NAME);
+                return socket::send(&self.end, b"e", &[namespace.as_fd(), root.as_fd()]).at(NAME);
             }
             Request::MapMount(number, source) => {
                 let text = format!("i{number}");
-                return socket::send(&self.0, text.as_bytes(), &[source.as_fd()]).at(NAME);
+                return socket::send(&self.end, text.as_bytes(), &[source.as_fd()]).at(NAME);
             }
             Request::SetTimeOffsets => (b'o', String::new()),
             Request::MoveNetDevices => (b'n', String::new()),
             Request::RunHooks => (b'h', String::new()),
-            Request::Terminal(master) => return socket::send(&self.0, b"t", &[master.as_fd()]).at(NAME),
+            Request::Terminal(master) => return socket::send(&self.end, b"t", &[master.as_fd()]).at(NAME),
             Request::LimitResources => (b'r', String::new()),
             Request::ForwardListener(number) => (b'l', number.to_string()),
             Request::Warning(text) => (b'w', shortened(text).to_owned()),
@@ -118,7 +126,7 @@ impl ChildEnd {
         };
         let mut bytes = vec![tag];
         bytes.extend_from_slice(text.as_bytes());
-        file::write_all(&self.0, &bytes, Path::new(NAME)).at(NAME)
+        file::write_all(&self.end, &bytes, Path::new(NAME)).at(NAME)
     }
 
     /// The last word: all is well. What there was to warn of goes before it.
@@ -131,9 +139,25 @@ impl ChildEnd {
 
     /// Wait for the answer.
     pub fn wait(&self) -> Result<(), Error> {
-        match file::read(&self.0, &mut [0], NAME).at(NAME)? {
+        while self.next()? == FINISHED {
+            self.finished.set(true);
+        }
+        Ok(())
+    }
+
+    /// Wait until the cgroup is finished: the parent says so without being asked.
+    pub fn wait_for_cgroup(&self) -> Result<(), Error> {
+        while !self.finished.get() {
+            self.finished.set(self.next()? == FINISHED);
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Result<u8, Error> {
+        let mut tag = [0];
+        match file::read(&self.end, &mut tag, NAME).at(NAME)? {
             0 => Err(Error::message(GONE)),
-            _ => Ok(()),
+            _ => Ok(tag[0]),
         }
     }
 }
@@ -144,13 +168,13 @@ fn shortened(text: &str) -> &str {
 
 impl From<OwnedFd> for ChildEnd {
     fn from(end: OwnedFd) -> Self {
-        Self(end)
+        Self { end, finished: Cell::new(false) }
     }
 }
 
 impl AsFd for ChildEnd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
+        self.end.as_fd()
     }
 }
 
@@ -201,6 +225,11 @@ impl ParentEnd {
         Ok(())
     }
 
+    /// Say that the cgroup is finished, for a child that will wait for it.
+    pub fn say_cgroup_is_finished(&self) -> Result<(), Error> {
+        socket::send(&self.0, &[FINISHED], &[]).at(NAME)
+    }
+
     /// Answer.
     pub fn send(&self, _: Done) -> Result<(), Error> {
         socket::send(&self.0, b"d", &[]).at(NAME)
@@ -220,8 +249,10 @@ mod tests {
         assert!(
             matches!(parent.receive().unwrap(), Some(Request::Failed(127, text)) if text.len() == LONGEST_ERROR)
         );
+        parent.say_cgroup_is_finished().unwrap();
         parent.send(Done).unwrap();
         child.wait().unwrap();
+        child.wait_for_cgroup().unwrap();
         drop(child);
         assert!(parent.receive().unwrap().is_none());
     }
