@@ -115,7 +115,7 @@ fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
     if file::kind(&stat) != SFlag::S_IFREG {
         return Err(sys::Error::new("open: it is not a regular file", Errno::EINVAL)).at_file(&path);
     }
-    file::read_all(&config, LARGEST, "config.json").at_file(&path)
+    file::read_regular(&config, &stat, LARGEST, "config.json").at_file(&path)
 }
 
 fn decode(bytes: &[u8]) -> Result<Decoded, Error> {

@@ -41,7 +41,8 @@ impl Attendance<'_> {
     fn until_end(mut self) -> sys::Result<Exit> {
         loop {
             let ready = self.wait_for_something()?;
-            if ready.contains(&self.signals.as_fd().as_raw_fd()) {
+            // What has come together with the end is for nobody any more.
+            if ready.contains(&self.signals.as_fd().as_raw_fd()) && !self.has_ended(&ready) {
                 self.pass_signals_on()?;
             }
             if let Some(exit) = self.reap(&ready)? {
@@ -99,9 +100,13 @@ impl Attendance<'_> {
         match self.pidfd {
             // It has ended. Whoever traces it hears of that first, and so long it is not ours to reap; if it is not among
             // our children at all, waiting on would be for ever, and this says so.
-            Some(pidfd) if ready.contains(&pidfd.as_raw_fd()) => process::wait(self.child).map(Some),
+            Some(_) if self.has_ended(ready) => process::wait(self.child).map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn has_ended(&self, ready: &[RawFd]) -> bool {
+        self.pidfd.is_some_and(|pidfd| ready.contains(&pidfd.as_raw_fd()))
     }
 }
 

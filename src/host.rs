@@ -27,10 +27,12 @@ pub struct Host {
     pub kernel: (u32, u32),
     /// The capabilities that can be granted: our bounding set, as a bit mask.
     pub bounding: u64,
+    /// Our ambient capabilities, as a bit mask.
+    pub ambient: u64,
     /// The signals that we ignore, since our caller does or we ourselves: bit 0 is signal 1.
     pub ignored_signals: u64,
     /// The number of the last capability that the kernel has.
-    pub last_capability: u8,
+    pub last_capability: Fact<u8>,
     /// AppArmor is enabled.
     pub apparmor: Fact,
     /// SELinux is enabled.
@@ -47,20 +49,27 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// A fact that few configs ask for: it is looked up when one does.
 #[derive(Clone, Copy, Debug)]
-pub enum Fact {
+pub enum Fact<T = bool> {
     /// It is known.
-    Known(bool),
+    Known(T),
     /// This tells, and changes nothing.
-    Ask(fn() -> bool),
+    Ask(fn() -> T),
+}
+
+impl<T> Fact<T> {
+    /// What is so.
+    pub fn get(self) -> T {
+        match self {
+            Self::Known(fact) => fact,
+            Self::Ask(fact) => fact(),
+        }
+    }
 }
 
 impl Fact {
     /// Whether it is so.
     pub fn holds(self) -> bool {
-        match self {
-            Self::Known(holds) => holds,
-            Self::Ask(holds) => holds(),
-        }
+        self.get()
     }
 }
 
@@ -85,6 +94,11 @@ fn is_apparmor_enabled() -> bool {
 impl Host {
     /// Read the facts. Changes nothing.
     pub fn read(rootless: Rootless) -> Result<Self, Error> {
+        Ok(Self { hierarchy: Hierarchy::read()?, ..Self::read_without_cgroups(rootless)? })
+    }
+
+    /// The same for who makes no cgroup.
+    pub fn read_without_cgroups(rootless: Rootless) -> Result<Self, Error> {
         let here = "host";
         let euid = credentials::effective_user();
         let status = proc::own_status().at(here)?;
@@ -107,11 +121,13 @@ impl Host {
             },
             kernel,
             bounding: status.bounding,
+            ambient: status.ambient,
             ignored_signals: status.ignored_signals,
-            last_capability: capability::last_capability(status.bounding).at(here)?,
+            // One that cannot be dropped is said when that is tried.
+            last_capability: Fact::Ask(|| capability::last_capability(0).unwrap_or(63)),
             apparmor: Fact::Ask(is_apparmor_enabled),
             selinux: Fact::Ask(is_selinux_enabled),
-            hierarchy: Hierarchy::read()?,
+            hierarchy: Hierarchy::None,
             driver: Driver::default(),
             allowed_annotations: Vec::new(),
         })

@@ -15,9 +15,10 @@ const BUSY_ON_FAILURE: Duration = Duration::from_secs(1);
 impl Cgroup {
     /// Remove it, with all sub-cgroups that the container has made, and what `create` has made above it as far as
     /// nothing else is in it. What was there before stays. A failure in one tree does not keep the others.
-    pub fn delete(mut self) -> Result<(), Error> {
-        self.on_drop = OnDrop::Keep;
-        self.remove(BUSY)
+    ///
+    /// Nothing follows for whoever deletes a container but his own end, which closes the trees.
+    pub fn delete(self) -> Result<(), Error> {
+        std::mem::ManuallyDrop::new(self).remove(BUSY)
     }
 
     fn remove(&self, limit: Duration) -> Result<(), Error> {

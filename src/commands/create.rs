@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::log;
 use crate::resctrl::Group;
 use crate::sys::file::{self, Mode, OFlag};
+use crate::sys::signal;
 use crate::terminal;
 
 /// `create`
@@ -83,6 +84,7 @@ pub fn create(
 ) -> Result<New, Error> {
     let mut bundle = Bundle::open(bundle)?;
     let mut host = Host::read(global.rootless)?;
+    signal::wait_for_children_if_ignored(host.ignored_signals).at("signals")?;
     if global.cgroup_manager == CgroupManager::Disabled {
         host.hierarchy = Hierarchy::None;
         config::forget_cgroup(&mut bundle.spec);

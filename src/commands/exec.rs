@@ -19,7 +19,8 @@ use crate::foreground::{self, Lent};
 use crate::host::Host;
 use crate::log;
 use crate::sys::process::Pid;
-use crate::sys::signal::Waiting;
+use crate::sys::signal::{self, Waiting};
+use crate::sys::start;
 use crate::terminal;
 
 /// The exit code of an `exec` that did not come to run the program.
@@ -32,12 +33,15 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<u8, 
     }
     let (id, dir) = runtime_root::container(global, &command.id)?;
     let container = Container::load(id, dir)?;
-    let status = container.allow(Operation::Exec)?;
+    let mut cgroup = None;
+    let status =
+        container.allow_if(Operation::Exec, || Ok(cgroup.insert(container.cgroup()?).is_frozen()))?;
     if status == Status::Paused && !command.ignore_paused {
         let (id, operation) = (container.id.clone(), Operation::Exec);
         return Err(Error::Status { id, operation, status });
     }
-    let mut host = Host::read(global.rootless)?;
+    let mut host = Host::read_without_cgroups(global.rootless)?;
+    signal::wait_for_children_if_ignored(host.ignored_signals).at("signals")?;
     let plan = plan(&container, command, &mut host)?;
     let wants_terminal = plan.process.terminal.is_some();
     check_console(wants_terminal, command.detach, command.console_socket.is_some())?;
@@ -54,7 +58,8 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<u8, 
         then: if command.detach { Then::Execute } else { Then::ExecuteInForeground },
     };
     let sub_cgroups = SubCgroups::parse(&command.cgroup).map_err(flag)?;
-    let order = Order { plan: &plan, host: &host, request, container: &container, sub_cgroups };
+    let cgroup = cgroup.map_or_else(|| container.cgroup(), Ok)?;
+    let order = Order { plan: &plan, host: &host, request, container: &container, cgroup, sub_cgroups };
     let lends = signals.is_some() && !wants_terminal;
     let lent = lends.then(Lent::instead_of_terminals).transpose().at("process")?;
     let mut executed = exec::exec(&order)?;
@@ -66,7 +71,10 @@ pub fn run(global: &Global, command: &Exec, inherited: Inherited) -> Result<u8, 
     let Some(signals) = signals else { return Ok(SUCCESS) };
     let pidfd = executed.process.pidfd.as_ref().map(AsFd::as_fd);
     let pid = Pid::from_raw(executed.process.pid);
+    start::close_clone();
     let exit = foreground::attend(pid, pidfd, &signals, executed.terminal.take(), streams)?;
+    // The process ends: the kernel closes what is open, all at once.
+    std::mem::forget((order, executed, signals));
     Ok(u8::try_from(exit.code()).unwrap_or(FAILED))
 }
 

@@ -105,8 +105,11 @@ fn dispatch(cli: &Cli, protected: Result<(), Error>) -> Result<u8, Error> {
     let Some(command) = &cli.command else {
         return print(&Cli::command().render_help().to_string()).map(|()| SUCCESS);
     };
-    // A caller that ignores it would make every wait of ours fail.
-    signal::wait_for_children().at("signals")?;
+    // A caller that ignores it would make every wait of ours fail. Who asks what the machine is hears of it there, and
+    // some wait for nobody.
+    if !matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_) | Command::State(_)) {
+        signal::wait_for_children().at("signals")?;
+    }
     // Before anything is opened, so that none of our descriptors is taken for one of the caller's (CVE-2024-21626).
     let inherited = match command {
         Command::Create(create) => inherit::descriptors(create.new.preserve_fds)?,

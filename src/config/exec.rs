@@ -17,6 +17,8 @@ use crate::host::Host;
 /// What is to be executed: the sections of config.json that concern any process of the container, and the process.
 #[derive(Clone, Debug)]
 pub struct ExecPlan {
+    /// The namespaces that the container was to have.
+    pub namespaces: Namespaces,
     /// Which system calls it may make.
     pub seccomp: Seccomp,
     /// Where its memory comes from.
@@ -60,7 +62,7 @@ impl ExecPlan {
         }
         match (seccomp, memory_policy, personality, process) {
             (Some(seccomp), Some(memory_policy), Some(personality), Some(process)) => {
-                problems.or(Self { seccomp, memory_policy, personality, process })
+                problems.or(Self { namespaces, seccomp, memory_policy, personality, process })
             }
             _ => Err(problems),
         }

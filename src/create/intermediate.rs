@@ -12,16 +12,16 @@ use crate::sys::{prctl, process};
 /// Fork init as a child of the parent, in new namespaces of these types. Returns in init, when the parent knows of it; the
 /// intermediate itself ends here.
 pub fn fork_init(new: CloneFlags, end: &ChildEnd) -> Result<(), Error> {
-    fork_sibling(new.bits() as u64, "crust:[2:INIT]", end)
+    fork_sibling(new.bits() as u64, Some("crust:[2:INIT]"), end)
 }
 
 /// The same with the namespaces' flags, and a name for `ps`.
-pub fn fork_sibling(flags: u64, name: &str, end: &ChildEnd) -> Result<(), Error> {
+pub fn fork_sibling(flags: u64, name: Option<&str>, end: &ChildEnd) -> Result<(), Error> {
     let flags = flags | libc::CLONE_PARENT as u64;
     match clone::clone(&Birth { flags, cgroup: None }).at("linux.namespaces")? {
         Fork::Child => {
             die_with_parent()?;
-            let _only_for_ps = prctl::set_name(name);
+            let _only_for_ps = name.map(prctl::set_name);
             // The answer to what the intermediate has told: from now on the parent means us.
             end.wait()
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::cgroup::Entrance;
 use crate::config::exec::ExecPlan;
-use crate::config::linux::namespaces::Kind;
+use crate::config::linux::namespaces::{Kind, Namespaces};
 use crate::config::linux::seccomp::Program;
 use crate::config::process::Process;
 use crate::container::state::Init;
@@ -37,7 +37,10 @@ pub struct Target {
 impl Target {
     /// Find out, and change nothing. `ESRCH` if it is dead: descriptors come first, and then it is asked whether the
     /// process of this number is still the same.
-    pub fn of(init: &Init, procfs: impl AsFd) -> Result<Self, Error> {
+    ///
+    /// `config` is what the container's namespaces were to be. One that was made for it is none that a caller is in, or
+    /// joining it once more is no harm; of the types of which that would be an error the kernel is asked.
+    pub fn of(init: &Init, procfs: impl AsFd, config: &Namespaces) -> Result<Self, Error> {
         let name = "the container's init";
         let dir = file::open_path(&procfs, init.pid.to_string(), OFlag::O_DIRECTORY).at(name)?;
         let pidfd = process::pidfd_open(Pid::from_raw(init.pid)).ok();
@@ -46,6 +49,10 @@ impl Target {
         }
         let mut differ = Vec::new();
         for kind in Kind::ALL {
+            if config.creates(kind) && !matches!(kind, Kind::User | Kind::Time) {
+                differ.push(kind);
+                continue;
+            }
             let file = format!("ns/{}", kind.file_name());
             let own = file::stat_at(&procfs, format!("self/{file}"));
             if matches!(&own, Err(error) if error.errno == Errno::ENOENT) {
@@ -86,6 +93,8 @@ impl Target {
                 joined => joined.at(field)?,
             }
         }
+        // They are closed with all others.
+        std::mem::forget(self);
         match root {
             // Without a mount namespace the container has a root all the same.
             Some(root) => {
@@ -137,11 +146,10 @@ pub struct Birthright<'a> {
 pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infallible, Error> {
     let Some(end) = end else { return Err(Error::message("the process was born without an end")) };
     let Birthright { plan, host, request, id, procfs, target, entrance, beside, filter } = birthright;
-    let ExecPlan { seccomp: _, memory_policy, personality, process } = plan;
+    let ExecPlan { namespaces: _, seccomp: _, memory_policy, personality, process } = plan;
 
     intermediate::die_with_parent()?;
     enter_cgroup(entrance, beside)?;
-    let _only_for_ps = prctl::set_name("crust:[1:EXEC]");
     process.exec_cpu_affinity.apply_final()?;
     process.oom_score_adj.apply(&procfs)?; // below the caller's own needs a right of the first user namespace
     process.apparmor_profile.apply(&procfs)?; // at execve(2); a fork takes it along
@@ -171,7 +179,7 @@ pub fn join(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
     let procfs = std::mem::ManuallyDrop::new(procfs);
     close_all_but(&procfs, request, end, slave.as_ref())?;
     if new_pid {
-        intermediate::fork_sibling(0, "crust:[2:EXEC]", end)?;
+        intermediate::fork_sibling(0, None, end)?;
     }
 
     match slave {

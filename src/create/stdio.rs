@@ -1,6 +1,6 @@
 //! The program's standard input, output and error.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::config::process::Process;
@@ -12,10 +12,13 @@ use crate::sys::{self, Errno, terminal};
 /// `/dev/stdout` again. A device of the host stays its owner's: whoever has the number of the container's user there could
 /// open the terminal from which the container was started.
 pub fn make_the_containers_own(process: &Process) -> Result<(), Error> {
+    let mut null = Null::Unknown;
     for standard in standard() {
         let stat = file::stat(standard).at("process")?;
         if is_null(&stat) {
-            replace(standard)?;
+            if let Some(null) = null.find()? {
+                terminal::replace(standard, null).at("process")?;
+            }
         } else if stat.st_uid != process.user.uid() && (process.terminal.is_some() || !is_device(&stat)) {
             match file::fchown(standard, process.user.uid()) {
                 // Not ours to give away (a user namespace), or of a kind that nobody owns.
@@ -40,19 +43,27 @@ fn is_device(stat: &FileStat) -> bool {
     matches!(file::kind(stat), SFlag::S_IFCHR | SFlag::S_IFBLK)
 }
 
-fn replace(standard: BorrowedFd) -> Result<(), Error> {
-    let null = match file::open(
-        file::here(),
-        Path::new("/dev/null"),
-        OFlag::O_RDWR | OFlag::O_NOFOLLOW,
-        Mode::empty(),
-    ) {
-        // An image without a /dev keeps the host's.
-        Err(_) => return Ok(()),
-        Ok(null) => null,
-    };
-    if is_null(&file::stat(&null).at("process")?) {
-        terminal::replace(standard, &null).at("process")?;
+/// The container's null device.
+enum Null {
+    /// It was not looked for.
+    Unknown,
+    /// An image without a `/dev`, or with something else there, keeps the host's.
+    Missing,
+    Found(OwnedFd),
+}
+
+impl Null {
+    fn find(&mut self) -> Result<Option<&OwnedFd>, Error> {
+        if let Self::Unknown = self {
+            let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW;
+            *self = match file::open(file::here(), Path::new("/dev/null"), flags, Mode::empty()) {
+                Ok(null) if is_null(&file::stat(&null).at("process")?) => Self::Found(null),
+                _ => Self::Missing,
+            };
+        }
+        match self {
+            Self::Found(null) => Ok(Some(null)),
+            _ => Ok(None),
+        }
     }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use crate::error::{At, Error};
 use crate::rootfs::attributes::{change, in_old_words, through_procfs};
 use crate::rootfs::resolve::{Leaf, Tree};
 use crate::rootfs::stage::Stage;
-use crate::sys::file::{self, OFlag};
+use crate::sys::file::{self, OFlag, UntilHandOver};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno};
 
@@ -27,6 +27,7 @@ pub fn mount(
     (layout, host): Cgroups,
 ) -> Result<(), Error> {
     let target = tree.make(&mount.destination, Leaf::Directory).at(mount.field.key("destination"))?;
+    let target = UntilHandOver::from(target);
     let own_namespace = namespaces.is_own(Kind::Cgroup);
     let directories = layout.directories();
     match directories.iter().find(|directory| directory.version == Version::V2) {

@@ -8,7 +8,7 @@ use crate::config::linux::mount_label::MountLabel;
 use crate::error::{At, Error};
 use crate::rootfs::attributes::{change, through_procfs};
 use crate::rootfs::resolve::Tree;
-use crate::sys::file::{self, OFlag, SFlag};
+use crate::sys::file::{self, OFlag, SFlag, UntilHandOver};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno};
 
@@ -18,19 +18,21 @@ use crate::sys::{self, Errno};
 /// The null device is the container's if it is one, and else the host's: the image may have anything in its place
 /// (CVE-2025-31133). All directories share one tmpfs.
 pub fn mask(tree: &Tree, paths: &CoveredPaths, label: &MountLabel) -> Result<(), Error> {
-    let mut empty: Option<OwnedFd> = None;
-    let mut null: Option<OwnedFd> = None;
+    let mut empty: Option<UntilHandOver> = None;
+    let mut null: Option<UntilHandOver> = None;
     for (field, path) in paths.iter() {
         let Some(target) = existing(tree, path).at(field.clone())? else { continue };
-        let is_directory = file::kind(&file::stat(&target).at(field.clone())?) == SFlag::S_IFDIR;
+        let is_directory = file::kind(&file::stat(&*target).at(field.clone())?) == SFlag::S_IFDIR;
         let covered = match (is_directory, &mut empty, &mut null) {
             (true, Some(attached), _) => bind(attached, &target),
             (true, empty @ None, _) => mount_empty(&target, label).and_then(|()| {
-                *empty = Some(tree.open(path, OFlag::O_DIRECTORY)?);
+                *empty = Some(tree.open(path, OFlag::O_DIRECTORY)?.into());
                 Ok(())
             }),
             (false, _, Some(null)) => bind(null, &target),
-            (false, _, null @ None) => null_device(tree).and_then(|found| bind(null.insert(found), &target)),
+            (false, _, null @ None) => {
+                null_device(tree).and_then(|found| bind(null.insert(found.into()), &target))
+            }
         };
         covered.at(field.clone())?;
     }
@@ -79,9 +81,9 @@ pub fn make_readonly(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
             continue;
         }
         let again = || -> sys::Result<()> {
-            let copy = tree.stage().copy(&target, "", Reach::Tree)?;
-            change(&copy, readonly, MsFlags::empty(), Reach::One)?;
-            tree.stage().attach(&copy, &target, path)
+            let copy = UntilHandOver::from(tree.stage().copy(&*target, "", Reach::Tree)?);
+            change(&*copy, readonly, MsFlags::empty(), Reach::One)?;
+            tree.stage().attach(&*copy, &*target, path)
         };
         again().at(field.clone())?;
     }
@@ -89,9 +91,9 @@ pub fn make_readonly(tree: &Tree, paths: &CoveredPaths) -> Result<(), Error> {
 }
 
 /// "missing" is the path's own absence only: what cannot be reached for another reason must not be left uncovered.
-fn existing(tree: &Tree, path: &Path) -> sys::Result<Option<OwnedFd>> {
+fn existing(tree: &Tree, path: &Path) -> sys::Result<Option<UntilHandOver>> {
     match tree.open(path, OFlag::empty()) {
-        Ok(target) => Ok(Some(target)),
+        Ok(target) => Ok(Some(target.into())),
         Err(sys::Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -84,6 +84,12 @@ impl Rootfs {
         };
         let field = "linux.rootfsPropagation";
         sys_mount::propagate(Path::new("/"), kind | MsFlags::MS_REC).at(field)?;
+        // On top of itself: hooks look for the container's mounts there.
+        if source.is_none() && sys_mount::can_be_detached() {
+            let copy = sys_mount::clone_tree_without_link(&root.path).at("root.path")?;
+            sys_mount::attach_at(&copy, &root.path).at("root.path")?;
+            return Ok(Self { tree: Tree::new(copy), enter });
+        }
         let place = file::open_path(file::here(), &root.path, OFlag::O_DIRECTORY);
         let (copy, place, stage) = match (source, place) {
             (Some(source), Ok(place)) => (source, place, Stage::Detached),
@@ -98,7 +104,6 @@ impl Rootfs {
                 (copy, place, stage)
             }
         };
-        // On top of itself: hooks look for the container's mounts there.
         stage.attach(&copy, place, &root.path).at("root.path")?;
         Ok(Self { tree: Tree::with_stage(copy, stage), enter })
     }

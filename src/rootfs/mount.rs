@@ -12,7 +12,7 @@ use crate::rootfs::attributes::{
 use crate::rootfs::resolve::{Found, Leaf, Tree};
 use crate::rootfs::stage::Stage;
 use crate::rootfs::{copy_up, procfs};
-use crate::sys::file::{self, Mode, OFlag, SFlag};
+use crate::sys::file::{self, Mode, OFlag, SFlag, UntilHandOver};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno, proc};
 
@@ -71,9 +71,9 @@ pub fn mount(
     pid_namespace: Option<&OwnedFd>,
 ) -> Result<(), Error> {
     let staged = match (&mount.what, source) {
-        (What::Bind(..), Some(source)) => source,
+        (What::Bind(..), Some(source)) => UntilHandOver::from(source),
         (What::Bind(..), None) => match open_source(tree.stage(), mount, false)? {
-            Some(source) => source,
+            Some(source) => source.into(),
             None => return Ok(()),
         },
         (What::Filesystem(kind, name), made) => {
@@ -88,6 +88,7 @@ pub fn mount(
 fn bind(tree: &Tree, mount: &Mount, staged: &OwnedFd) -> sys::Result<()> {
     let is_directory = is_directory(staged)?;
     let target = tree.make(&mount.destination, if is_directory { Leaf::Directory } else { Leaf::File })?;
+    let target = UntilHandOver::from(target);
     if self::is_directory(&target)? != is_directory {
         // Engines explain this one to their users; they know it by "not a directory".
         let (source, name) = if is_directory { ("directory", "file") } else { ("file", "directory") };
@@ -151,6 +152,7 @@ fn filesystem(
         _ => tree.find_or_make(&mount.destination, Leaf::Directory),
     }
     .at(field.key("destination"))?;
+    let target = UntilHandOver::from(target);
     // What was made just now is in no procfs, which lets nobody make directories.
     if kind != "proc" && found == Found::There {
         refuse_procfs(&target, &mount.destination).at(field.key("destination"))?;
@@ -170,6 +172,9 @@ fn filesystem(
     if made.is_none() && (pid_namespace.is_none() || kind != "proc") {
         // Where this fails it is done step by step, in which the kernel says why.
         if let Some(Ok(())) = at_once(mount, &target, (kind, source), &parameters, attributes(mount)) {
+            if kind == "tmpfs" {
+                tree.remember_empty(&mount.destination);
+            }
             return Ok(());
         }
     }

@@ -12,16 +12,18 @@ use std::rc::Rc;
 
 use crate::config::path::clean;
 use crate::rootfs::stage::Stage;
-use crate::sys::file::{self, Mode, OFlag, ResolveFlag, SFlag};
+use crate::sys::file::{self, Mode, OFlag, ResolveFlag, SFlag, UntilHandOver};
 use crate::sys::{self, Errno};
 
 /// A directory that is the root of all paths below it.
 #[derive(Debug)]
 pub struct Tree {
-    root: OwnedFd,
+    root: UntilHandOver,
     stage: Stage,
     /// The directory that something was made in last: most of what is made has the same.
-    neighbour: RefCell<Option<(PathBuf, Rc<OwnedFd>)>>,
+    neighbour: RefCell<Option<(PathBuf, Rc<UntilHandOver>)>>,
+    /// Where something empty was mounted last.
+    empty: RefCell<Option<PathBuf>>,
 }
 
 /// What to make where nothing is.
@@ -53,7 +55,7 @@ impl Tree {
 
     /// The same, with another place to make mounts for it.
     pub fn with_stage(root: OwnedFd, stage: Stage) -> Self {
-        Self { root, stage, neighbour: RefCell::default() }
+        Self { root: root.into(), stage, neighbour: RefCell::default(), empty: RefCell::default() }
     }
 
     /// Where mounts are made before they are put into the tree.
@@ -99,7 +101,7 @@ impl Tree {
     /// The same, and whether it was there. What is new covers nothing that was known before, whatever is mounted on it.
     pub fn find_or_make(&self, path: &Path, leaf: Leaf) -> sys::Result<(OwnedFd, Found)> {
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
-            && let Some(parent) = self.neighbour(parent)
+            && let Some(parent) = self.neighbour(parent).or_else(|| self.empty(parent))
             && let Ok(made) = make_in(&parent, name, leaf)
         {
             return Ok((made, Found::Made));
@@ -116,14 +118,24 @@ impl Tree {
     }
 
     /// A directory to make something in; it is made itself if it is missing.
-    pub fn directory(&self, path: &Path) -> sys::Result<Rc<OwnedFd>> {
+    pub fn directory(&self, path: &Path) -> sys::Result<Rc<UntilHandOver>> {
         match self.neighbour(path) {
             Some(known) => Ok(known),
             None => self.make(path, Leaf::Directory).map(|handle| self.remember_neighbour(path, handle)),
         }
     }
 
-    fn neighbour(&self, path: &Path) -> Option<Rc<OwnedFd>> {
+    /// Something empty has been mounted there: what is looked for below it is most likely to be made.
+    pub fn remember_empty(&self, path: &Path) {
+        *self.empty.borrow_mut() = Some(path.to_owned());
+    }
+
+    fn empty(&self, path: &Path) -> Option<Rc<UntilHandOver>> {
+        self.empty.borrow_mut().take_if(|known| known == path)?;
+        self.open(path, OFlag::O_DIRECTORY).ok().map(|handle| self.remember_neighbour(path, handle))
+    }
+
+    fn neighbour(&self, path: &Path) -> Option<Rc<UntilHandOver>> {
         self.neighbour
             .borrow()
             .as_ref()
@@ -131,8 +143,8 @@ impl Tree {
             .map(|(_, handle)| Rc::clone(handle))
     }
 
-    fn remember_neighbour(&self, path: &Path, handle: OwnedFd) -> Rc<OwnedFd> {
-        let handle = Rc::new(handle);
+    fn remember_neighbour(&self, path: &Path, handle: OwnedFd) -> Rc<UntilHandOver> {
+        let handle = Rc::new(UntilHandOver::from(handle));
         *self.neighbour.borrow_mut() = Some((path.to_owned(), Rc::clone(&handle)));
         handle
     }

@@ -67,9 +67,11 @@ pub fn set_umask(mask: u32) -> u32 {
     nix::sys::stat::umask(Mode::from_bits_truncate(mask)).bits()
 }
 
-/// The effective user id of this process, in its user namespace.
+/// The effective user id that this program was executed with, in its user namespace, `getauxval(3)`: the parent never
+/// changes its own.
 pub fn effective_user() -> u32 {
-    nix::unistd::geteuid().as_raw()
+    // SAFETY: it reads what the kernel has put onto the first stack.
+    (unsafe { libc::getauxval(libc::AT_EUID) }) as u32
 }
 
 /// Our pid in our own pid namespace.

@@ -18,9 +18,12 @@ use super::{Errno, Result, named};
 mod content;
 mod descriptors;
 pub use content::{
-    read, read_all, read_from_start, read_own, read_piece, read_text, write_all, write_once, write_value,
+    read, read_all, read_from_start, read_own, read_piece, read_regular, read_text, write_all, write_once,
+    write_value,
 };
-pub use descriptors::{close_all_but, close_on_exec_from, duplicate, is_open, set_close_on_exec};
+pub use descriptors::{
+    UntilHandOver, close_all_but, close_on_exec_from, duplicate, is_open, set_close_on_exec,
+};
 
 /// Open a path of the caller's file system, or relative to `dir`.
 pub fn open(dir: impl AsFd, path: impl AsRef<Path>, flags: OFlag, mode: Mode) -> Result<OwnedFd> {

@@ -196,6 +196,12 @@ pub fn clone_tree(dir: impl AsFd, path: impl AsRef<Path>, reach: Reach) -> Resul
     open_tree(dir.as_fd(), path.as_ref(), 1 /* OPEN_TREE_CLONE */ | reach.at_flag())
 }
 
+/// The same of a path that ends with no link.
+pub fn clone_tree_without_link(path: &Path) -> Result<OwnedFd> {
+    let flags = 1 /* OPEN_TREE_CLONE */ | libc::AT_RECURSIVE as u32 | libc::AT_SYMLINK_NOFOLLOW as u32;
+    open_tree(super::file::here(), path, flags)
+}
+
 fn open_tree(dir: BorrowedFd, path: &Path, flags: u32) -> Result<OwnedFd> {
     let flags =
         flags | libc::O_CLOEXEC as u32 | if NixPath::is_empty(path) { libc::AT_EMPTY_PATH as u32 } else { 0 };
@@ -215,6 +221,26 @@ pub fn attach(mount: impl AsFd, target: impl AsFd, name: &Path) -> Result<()> {
     let result =
         unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), target, c"".as_ptr(), flags) };
     checked(result, || format!("move_mount({name:?})")).map(drop)
+}
+
+/// The same onto a path that the caller trusts; a link at its end is not followed.
+pub fn attach_at(mount: impl AsFd, target: &Path) -> Result<()> {
+    let number = mount.as_fd().as_raw_fd();
+    let result = target.with_nix_path(|c_target| {
+        let flags = 0x4; // MOVE_MOUNT_F_EMPTY_PATH
+        // SAFETY: an open descriptor, NUL-terminated paths, flags.
+        Errno::result(unsafe {
+            libc::syscall(
+                libc::SYS_move_mount,
+                number,
+                c"".as_ptr(),
+                libc::AT_FDCWD,
+                c_target.as_ptr(),
+                flags,
+            )
+        })
+    });
+    named(result.and_then(|r| r).map(drop), || format!("move_mount({target:?})"))
 }
 
 /// Change attributes and propagation of a mount: `mount_setattr(2)`, Linux 5.12. `propagation` is one of `MS_SHARED`,

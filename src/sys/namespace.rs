@@ -81,7 +81,7 @@ pub fn set_domainname(name: &str) -> Result<()> {
 pub fn bring_up_loopback() -> Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     let made = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
-    let socket = named(made, || "socket(AF_INET, SOCK_DGRAM)".into())?;
+    let socket = named(made, || "socket(AF_INET, SOCK_DGRAM)".into()).map(file::UntilHandOver::from)?;
     // SAFETY: all of ifreq may be zero.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as libc::c_char;

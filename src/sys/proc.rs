@@ -62,6 +62,8 @@ fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
 pub struct OwnStatus {
     /// The capabilities of the bounding set, as a bit mask.
     pub bounding: u64,
+    /// The same of the ambient set, which is empty before Linux 4.3.
+    pub ambient: u64,
     /// The signals that are ignored: bit 0 is signal 1.
     pub ignored_signals: u64,
     /// No seccomp filter is in force.
@@ -81,7 +83,12 @@ fn parse_status(status: &str) -> Option<OwnStatus> {
         u64::from_str_radix(line.trim(), 16).ok()
     };
     let unfiltered = mask("Seccomp:") == Some(0);
-    Some(OwnStatus { bounding: mask("CapBnd:")?, ignored_signals: mask("SigIgn:")?, unfiltered })
+    Some(OwnStatus {
+        bounding: mask("CapBnd:")?,
+        ambient: mask("CapAmb:").unwrap_or(0),
+        ignored_signals: mask("SigIgn:")?,
+        unfiltered,
+    })
 }
 
 /// Whether a process is in another network namespace than this one.
@@ -150,9 +157,10 @@ mod tests {
 
     #[test]
     fn masks_of_the_status() {
-        let status = "Name:\tx\nSigIgn:\t0000000000001000\nCapBnd:\t000001fffeffffff\nSeccomp:\t0\n";
+        let status = "Name:\tx\nSigIgn:\t0000000000001000\nCapBnd:\t000001fffeffffff\nCapAmb:\t0000000000000020\nSeccomp:\t0\n";
         let ignored_signals = 1 << (libc::SIGPIPE - 1);
-        let expected = OwnStatus { bounding: 0x1ff_feff_ffff, ignored_signals, unfiltered: true };
+        let expected =
+            OwnStatus { bounding: 0x1ff_feff_ffff, ambient: 0x20, ignored_signals, unfiltered: true };
         assert_eq!(parse_status(status), Some(expected));
         assert!(!parse_status(&status.replace("Seccomp:\t0", "Seccomp:\t2")).unwrap().unfiltered);
         assert_eq!(parse_status("Name:\tx\n"), None);

@@ -63,6 +63,11 @@ pub fn wait_for_children() -> Result<()> {
     named(default.map(drop), || "signal(SIGCHLD, SIG_DFL)".into())
 }
 
+/// The same where it is known which signals are ignored (bit 0 is signal 1).
+pub fn wait_for_children_if_ignored(ignored: u64) -> Result<()> {
+    if ignored >> (libc::SIGCHLD - 1) & 1 == 0 { Ok(()) } else { wait_for_children() }
+}
+
 /// That somebody has stopped reading what we write is told by the write, and no reason to die.
 pub fn ignore_broken_pipes() {
     // SAFETY: no function of ours is installed.

@@ -74,6 +74,8 @@ pub struct Capabilities {
     ambient: u64,
     /// What the bounding set of init is before anything is dropped.
     present: u64,
+    /// The caller's own ambient set is not empty.
+    caller_has_ambient: bool,
     warnings: Vec<String>,
 }
 
@@ -86,7 +88,8 @@ impl Capabilities {
         own: &OwnNamespaces,
         ungrantable: Ungrantable,
     ) -> Result<Self, Problems> {
-        let mut plan = Self { present: grantable(host, own), ..Self::default() };
+        let (present, caller_has_ambient) = (grantable(host, own), host.ambient != 0);
+        let mut plan = Self { present, caller_has_ambient, ..Self::default() };
         let Some(sets) = sets else {
             return Ok(plan);
         };
@@ -157,6 +160,9 @@ impl Capabilities {
     /// The caller's own ambient set is emptied first: what of it is also in the new permitted and inheritable sets would
     /// outlive `capset(2)`.
     fn raise_ambient(&self) -> Result<(), Error> {
+        if !self.caller_has_ambient && self.ambient == 0 {
+            return Ok(());
+        }
         let field = "process.capabilities.ambient";
         match sys::capability::clear_ambient() {
             // Before Linux 4.3 there is no ambient set: nothing to empty.
@@ -214,8 +220,7 @@ fn left_out(key: &str, set: u64, rule: &str) -> Option<String> {
 /// What can be granted. The first process of a new user namespace has all capabilities there, whatever its maker lacks
 /// (`user_namespaces(7)`), and whoever joins one likewise.
 fn grantable(host: &Host, own: &OwnNamespaces) -> u64 {
-    let known = u64::MAX >> (63 - host.last_capability.min(63));
-    if own.user { known } else { host.bounding & known }
+    if own.user { u64::MAX >> (63 - host.last_capability.get().min(63)) } else { host.bounding }
 }
 
 fn mask(set: &Option<HashSet<Capability>>) -> u64 {

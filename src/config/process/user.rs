@@ -118,33 +118,43 @@ impl User {
     pub fn apply(&self) -> Result<(), Error> {
         if let Some(groups) = &self.groups {
             let numbers: Vec<u32> = groups.iter().map(|id| id.number()).collect();
-            match sys::credentials::set_groups(&numbers) {
-                // A user namespace that is joined may deny it to everybody: what is so already is well.
-                Err(error) if error.errno == sys::Errno::EPERM && numbers.is_empty() => {}
-                done => done.at("process.user.additionalGids")?,
-            }
-        }
-        sys::credentials::set_group(self.gid()).at("process.user.gid")?;
-        sys::credentials::set_user(self.uid()).at("process.user.uid")?;
-        self.verify()
-    }
-
-    /// The calls above said yes; that all of it came true is asked of the kernel, since a container process that stayed
-    /// somebody else (CVE-2026-30892 in crun) is the worst that this section can do.
-    fn verify(&self) -> Result<(), Error> {
-        let uid = sys::credentials::user().at("process.user.uid")?;
-        let gid = sys::credentials::group().at("process.user.gid")?;
-        must_be("process.user.uid", &[self.uid(); 3], &uid)?;
-        must_be("process.user.gid", &[self.gid(); 3], &gid)?;
-        if self.groups.is_some() {
-            let mut wanted: Vec<u32> = self.additional_gids().collect();
-            let mut real = sys::credentials::groups().at("process.user.additionalGids")?;
+            let mut wanted = numbers.clone();
             wanted.sort_unstable();
-            real.sort_unstable();
-            must_be("process.user.additionalGids", &wanted, &real)?;
+            take(
+                "process.user.additionalGids",
+                (&wanted, numbers.is_empty()),
+                || sys::credentials::groups().map(|mut real| (real.sort_unstable(), real).1),
+                || match sys::credentials::set_groups(&numbers) {
+                    // A user namespace that is joined may deny it to everybody: what is so already is well.
+                    Err(error) if error.errno == sys::Errno::EPERM && numbers.is_empty() => Ok(()),
+                    done => done,
+                },
+            )?;
         }
-        Ok(())
+        let (uid, gid) = (self.uid(), self.gid());
+        let [all_uids, all_gids] = [uid, gid].map(|id| [id; 3]);
+        let set_group = || sys::credentials::set_group(gid);
+        take("process.user.gid", (&all_gids, gid == 0), sys::credentials::group, set_group)?;
+        let set_user = || sys::credentials::set_user(uid);
+        take("process.user.uid", (&all_uids, uid == 0), sys::credentials::user, set_user)
     }
+}
+
+/// Set an id, or the groups, and ask the kernel whether that came true, since a container process that stayed somebody
+/// else (CVE-2026-30892 in crun) is the worst that this section can do. Where it is `likely` so already, as for root's,
+/// the question comes first, and an answer that fits leaves nothing to do.
+fn take<T: AsRef<[u32]>>(
+    field: &'static str,
+    (wanted, likely): (&T, bool),
+    read: impl Fn() -> sys::Result<T>,
+    set: impl Fn() -> sys::Result<()>,
+) -> Result<(), Error> {
+    let wanted = wanted.as_ref();
+    if likely && read().at(field)?.as_ref() == wanted {
+        return Ok(());
+    }
+    set().at(field)?;
+    must_be(field, wanted, read().at(field)?.as_ref())
 }
 
 fn parse_groups(groups: &[u32]) -> Result<Vec<Id>, Problems> {

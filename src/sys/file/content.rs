@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{Mode, OFlag, open, retry};
+use super::{FileStat, Mode, OFlag, open, retry};
 use crate::sys::{Errno, Error, Result, named};
 
 /// All of a small file, from where it stands. `limit` bounds what is read, in bytes; more is `EFBIG`.
@@ -15,6 +15,12 @@ pub fn read_all(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
 /// is the rest.
 pub fn read_own(file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
     read_all_to(End::Short, file, limit, name)
+}
+
+/// The same of a regular file, of which `stat` tells how long it is: who has got as much, and no more than that, need not
+/// ask for the rest.
+pub fn read_regular(file: impl AsFd, stat: &FileStat, limit: usize, name: &str) -> Result<Vec<u8>> {
+    read_all_to(End::ShortAt(stat.st_size as usize), file, limit, name)
 }
 
 fn read_all_to(end: End, file: impl AsFd, limit: usize, name: &str) -> Result<Vec<u8>> {
@@ -52,6 +58,8 @@ enum End {
     Empty,
     /// Less was read than was asked for.
     Short,
+    /// The same, and so many bytes are there in all.
+    ShortAt(usize),
 }
 
 /// Until there is no more, or until it is more than `limit`. The standard library asks for size and position first, which
@@ -64,7 +72,12 @@ fn read_to(end: End, file: impl AsFd, limit: usize) -> nix::Result<Vec<u8>> {
         let length = retry(|| nix::unistd::read(file.as_fd(), &mut bytes[read..]));
         bytes.truncate(read + length.unwrap_or(0));
         let length = length?;
-        if length == 0 || end == End::Short && length < more {
+        let is_all = match end {
+            End::Empty => false,
+            End::Short => length < more,
+            End::ShortAt(size) => length < more && bytes.len() == size,
+        };
+        if length == 0 || is_all {
             break;
         }
     }

@@ -1,9 +1,52 @@
 //! Descriptors by number: which there are, and which of them an `execve(2)` or a child gets.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{Mode, OFlag, errno_of, list, open};
 use crate::sys::{Errno, Result, is_missing, named, proc};
+
+/// A descriptor of init's that is closed with all others when it hands over ([`close_all_but`]), or ends, and needs no
+/// call of its own. Only init may have such: the parent lives as long as the container. One with a great number is closed
+/// like any other, as a container may have thousands of mounts.
+#[derive(Debug)]
+pub struct UntilHandOver(ManuallyDrop<OwnedFd>);
+
+impl UntilHandOver {
+    /// Of the 1024 that a process may have by default.
+    const MOST: i32 = 256;
+}
+
+impl From<OwnedFd> for UntilHandOver {
+    fn from(file: OwnedFd) -> Self {
+        Self(ManuallyDrop::new(file))
+    }
+}
+
+impl Deref for UntilHandOver {
+    type Target = OwnedFd;
+
+    fn deref(&self) -> &OwnedFd {
+        &self.0
+    }
+}
+
+impl AsFd for UntilHandOver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[expect(unsafe_code, reason = "ManuallyDrop")]
+impl Drop for UntilHandOver {
+    fn drop(&mut self) {
+        if self.0.as_raw_fd() >= Self::MOST {
+            // SAFETY: it is not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
+    }
+}
 
 /// Close every descriptor from 3 on that is not among these: `close_range(2)`, or one by one before Linux 5.9. `procfs` is
 /// the runtime's own: in the container's, an image could have put something that shows fewer of them.
