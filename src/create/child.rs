@@ -18,6 +18,8 @@ pub struct Child {
     /// Its pidfd, on kernels that have them.
     pub pidfd: Option<OwnedFd>,
     ours: bool,
+    /// Whom we have cloned for it, and who ends when it executes its program.
+    predecessor: Option<i32>,
 }
 
 impl Child {
@@ -35,7 +37,7 @@ impl Child {
 
     /// A child that was just cloned.
     pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
-        Self { pid, pidfd, ours: true }
+        Self { pid, pidfd, ours: true, predecessor: None }
     }
 
     pub(super) fn identity(&self) -> Result<Init, Error> {
@@ -49,12 +51,27 @@ impl Child {
         self.pidfd = process::pidfd_open(Pid::from_raw(pid)).ok();
         Ok(())
     }
+
+    /// The intermediate waits for this one, which is our child too, to execute its program.
+    pub(super) fn is_succeeded_by(&mut self, pid: i32) {
+        self.predecessor = Some(self.pid);
+        self.pid = pid;
+        self.pidfd = process::pidfd_open(Pid::from_raw(pid)).ok();
+    }
+
+    /// It has executed its program.
+    pub(super) fn reap_predecessor(&mut self) -> Result<(), Error> {
+        match self.predecessor.take() {
+            Some(pid) => process::wait(Pid::from_raw(pid)).map(drop).at("exec"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.ours {
-            let pid = Pid::from_raw(self.pid);
+        for pid in self.predecessor.into_iter().chain(self.ours.then_some(self.pid)) {
+            let pid = Pid::from_raw(pid);
             let _may_be_dead = process::kill(pid, libc::SIGKILL);
             let _may_be_reaped = process::wait(pid);
         }
@@ -111,7 +128,7 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_secs(1));
             }
         });
-        drop(Child { pid: pid.as_raw(), pidfd: None, ours: true });
+        drop(Child::new(pid.as_raw(), None));
         assert!(process::kill(pid, 0).is_err());
     }
 }

@@ -72,6 +72,7 @@ pub fn exec(order: &Order) -> Result<Executed, Error> {
     let mut terminal = None;
     match serve(order, &mut process, &end, &mut terminal) {
         Ok(()) => {
+            process.reap_predecessor()?;
             send_pidfd(request, &process, "setns")?;
             Ok(Executed { process, terminal })
         }
@@ -135,6 +136,10 @@ fn serve(
     while let Some(request) = end.receive()? {
         match request {
             Request::Born(pid) => process.replace_by(pid)?,
+            Request::Succeeded(pid) => {
+                process.is_succeeded_by(pid);
+                continue;
+            }
             Request::Terminal(master) => {
                 *terminal = Some(master);
                 continue;

@@ -27,8 +27,8 @@
 //!  parent                      joining                                                 the process
 //!    │ namespaces found, filter compiled
 //!    ├─ clone3 ─────────────────────▶ │ in the container's cgroup, namespaces, terminal; closes all of the host's
-//!    │ ◀──────────────── Born(pid) ── ├─ clone3(CLONE_PARENT) ─────────────────────▶ │ in the pid namespace
-//!    │ ◀───────────────── LimitResources, ForwardListener, Ready, or Failed ───── │ identity taken
+//!    │                                ├─ clone3(CLONE_PARENT | CLONE_VFORK) ───────▶ │ in the pid namespace
+//!    │ ◀──── Succeeded(pid), LimitResources, ForwardListener, Ready, or Failed ─────── │ identity taken
 //!    │ pid file                                                                        │ executes
 //! ```
 

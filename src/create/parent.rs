@@ -256,6 +256,9 @@ impl Service<'_> {
                     init.replace_by(pid)?;
                     self.introduce(init)?;
                 }
+                Request::Succeeded(_) => {
+                    return Err(Error::message("init asks for what only a further process may ask for"));
+                }
                 Request::MapIds => self.map_ids(init.pid)?,
                 Request::OpenSources(namespace) => {
                     let procfs = proc::open_procfs().at("host")?;

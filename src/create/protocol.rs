@@ -16,6 +16,8 @@ use crate::sys::{file, socket};
 pub enum Request {
     /// From the intermediate: init has this pid, in the runtime's pid namespace.
     Born(i32),
+    /// From a further process itself: it has this pid there, and whom we have cloned ends when it executes its program.
+    Succeeded(i32),
     /// Write the maps of init's user namespace.
     MapIds,
     /// Copy the sources of mounts in init's mount namespace.
@@ -106,6 +108,7 @@ impl ChildEnd {
     pub fn tell(&self, request: &Request) -> Result<(), Error> {
         let (tag, text) = match request {
             Request::Born(pid) => (b'b', pid.to_string()),
+            Request::Succeeded(pid) => (b'v', pid.to_string()),
             Request::MapIds => (b'm', String::new()),
             Request::OpenSources(MountNamespace { namespace, root }) => {
                 return socket::send(&self.end, b"e", &[namespace.as_fd(), root.as_fd()]).at(NAME);
@@ -196,6 +199,7 @@ impl ParentEnd {
         }
         Ok(Some(match (bytes[0], descriptors.pop()) {
             (b'b', None) => Request::Born(number()?),
+            (b'v', None) => Request::Succeeded(number()?),
             (b'm', None) => Request::MapIds,
             (b'o', None) => Request::SetTimeOffsets,
             (b'n', None) => Request::MoveNetDevices,

@@ -64,6 +64,71 @@ pub fn clone(birth: &Birth) -> Result<Fork> {
     Ok(Fork::Parent(pid as i32, pidfd))
 }
 
+/// Let a new process go on in our place, in the pid namespace that was joined: a sibling of ours that has our memory, not
+/// a copy, as after `vfork(2)`. We ourselves wait in the kernel until it executes a program, or ends, and end then: not an
+/// instruction of ours follows that could meet what it has done to the memory. The new process's pid, in the pid namespace
+/// that we are in. `ENOSYS` where this is not done.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub fn succeed() -> Result<i32> {
+    let mut pid: i32 = 0;
+    // SAFETY: all of clone_args may be zero.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    let memory = libc::CLONE_VM | libc::CLONE_VFORK;
+    args.flags = (memory | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64 | CLONE_CLEAR_SIGHAND;
+    // Written before the new process runs, into the memory that it sees as well.
+    args.parent_tid = &raw mut pid as u64;
+    let size = size_of::<libc::clone_args>();
+    let mut result = libc::SYS_clone3;
+    // SAFETY: the new process returns from here on the stack that it has for itself, since the old one does not touch it
+    // again; the structure and the pid's address outlive the call.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jle 2f",
+            "xor edi, edi",
+            "mov eax, {exit}",
+            "syscall",
+            "ud2",
+            "2:",
+            exit = const libc::SYS_exit_group,
+            inlateout("rax") result,
+            inlateout("rdi") &raw const args => _,
+            in("rsi") size,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cmp x0, 0",
+            "b.le 2f",
+            "mov x0, 0",
+            "mov x8, {exit}",
+            "svc 0",
+            "brk 0",
+            "2:",
+            exit = const libc::SYS_exit_group,
+            in("x8") result,
+            inlateout("x0") &raw const args as i64 => result,
+            in("x1") size,
+        );
+    }
+    checked(result, || "clone3(CLONE_VM | CLONE_VFORK | CLONE_PARENT)".into())?;
+    // SAFETY: a variable of ours that the kernel has written to.
+    Ok(unsafe { (&raw const pid).read_volatile() })
+}
+
+/// The same for processors that it was not written for.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub fn succeed() -> Result<i32> {
+    Err(super::Error::new("clone3(CLONE_VM | CLONE_VFORK)", Errno::ENOSYS))
+}
+
 /// `clone(2)` by its number, as `fork(2)` with flags.
 fn plain_clone(flags: u64) -> Result<i64> {
     let flags = flags | libc::SIGCHLD as u64;
