@@ -67,7 +67,8 @@ impl View<'_> {
                 _ => {
                     let source = match (source, mount.source_below(&self.root.path)) {
                         (None, Some(inside)) => open_inside(rootfs.tree(), (number, mount), inside, end)?,
-                        (source, _) => source,
+                        (Some(source), _) => Some(rootfs::mount::adopt(rootfs.tree(), mount, source)?),
+                        (None, None) => None,
                     };
                     rootfs::mount::mount(rootfs.tree(), mount, source, pid_namespace)?;
                 }

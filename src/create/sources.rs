@@ -9,17 +9,20 @@ use crate::config::Plan;
 use crate::config::idmap::{Idmap, Mapping};
 use crate::config::linux::namespaces::{JoinedNamespaces, Kind};
 use crate::config::mounts::{Mount, What};
+use crate::config::root::Root;
 use crate::create::protocol::{ChildEnd, Request};
 use crate::create::user_namespaces::UserNamespaces;
 use crate::error::{At, Error};
 use crate::host::Host;
 use crate::rootfs::attributes;
 use crate::rootfs::stage::Stage;
+use crate::sys::file::OFlag;
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::namespace::MountNamespace;
 use crate::sys::{self, Errno, file, idmap, mountinfo};
 
-/// Detached mounts: of the root, and of each mount's source, or of a new file system.
+/// Detached mounts: of the root, and of each mount's source, or of a new file system. On kernels without such mounts they
+/// are handles (`O_PATH`) on the root and on the sources, which init can bind without reaching their paths.
 #[derive(Debug, Default)]
 pub struct Sources {
     /// The root file system.
@@ -61,11 +64,15 @@ impl Sources {
         if !may_mount || !(all || mapped.is_some()) {
             return Ok(Opened::Here(Self::default()));
         }
-        if !mount::can_be_detached() {
-            return without_detached_mounts(shared, mapped).map(Opened::Here);
+        let detached = mount::can_be_detached();
+        if !detached {
+            refuse_without_detached_mounts(mapped)?;
         }
         if users && plan.namespaces.creates(Kind::Mount) {
             return Ok(Opened::WhenAsked);
+        }
+        if !detached {
+            return Ok(Opened::Here(Sources::default()));
         }
         Opening { plan, joined, shared, all }.open().map(Opened::Here)
     }
@@ -103,6 +110,9 @@ impl Sources {
 
 impl Opening<'_> {
     fn open(&self) -> Result<Sources, Error> {
+        if !mount::can_be_detached() {
+            return self.open_handles();
+        }
         let Self { plan, joined, shared, all } = *self;
         let root = if all { Some(root(&plan.root.path)?) } else { None };
         let mut namespaces = UserNamespaces::default();
@@ -118,6 +128,21 @@ impl Opening<'_> {
         });
         let mounts = mounts.collect::<Result<_, Error>>()?;
         Ok(Sources { root, mounts })
+    }
+
+    fn open_handles(&self) -> Result<Sources, Error> {
+        let Root { path, .. } = &self.plan.root;
+        let root =
+            file::open_path(file::here(), path, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).at("root.path")?;
+        let mounts = self.plan.mounts.iter().map(|mount| match mount.bind_source() {
+            Some((source, _)) if mount.source_below(path).is_none() => {
+                let handle = file::open_path(file::here(), source, OFlag::empty());
+                handle.at(mount.field.key("source")).map(Some)
+            }
+            _ => Ok(None),
+        });
+        let mounts = mounts.collect::<Result<_, Error>>()?;
+        Ok(Sources { root: Some(root), mounts })
     }
 }
 
@@ -145,18 +170,11 @@ fn set_idmap(
         .at(idmap.field.clone())
 }
 
-/// What is mapped or shared is refused; what container users do not reach fails later, when init opens it.
-fn without_detached_mounts(shared: bool, mapped: Option<&Idmap>) -> Result<Sources, Error> {
-    let missing = |what: &str| {
-        let call =
-            format!("open_tree(2) or mount_setattr(2) is missing (Linux 5.12), and without them {what}");
-        Err(sys::Error::new(call, Errno::ENOSYS))
-    };
-    match mapped {
-        Some(idmap) => missing("there are no id-mapped mounts").at(idmap.field.clone()),
-        None if shared => missing("nothing propagates to the host").at("linux.rootfsPropagation"),
-        None => Ok(Sources::default()),
-    }
+/// What shall propagate to the host, init binds from the host's own mounts then.
+fn refuse_without_detached_mounts(mapped: Option<&Idmap>) -> Result<(), Error> {
+    let Some(idmap) = mapped else { return Ok(()) };
+    let missing = "open_tree(2) or mount_setattr(2) is missing (Linux 5.12), and without them there are no id-mapped mounts";
+    Err(sys::Error::new(missing, Errno::ENOSYS)).at(idmap.field.clone())
 }
 
 fn root(path: &Path) -> Result<OwnedFd, Error> {

@@ -22,7 +22,7 @@ use crate::config::linux::rootfs_propagation::Propagation;
 use crate::config::root::Root;
 use crate::error::{At, Error};
 use crate::rootfs::resolve::Tree;
-use crate::rootfs::stage::Stage;
+use crate::rootfs::stage::{Covers, Stage};
 use crate::sys::file::{self, OFlag, SFlag};
 use crate::sys::mount::{self as sys_mount, Attributes, MntFlags, MsFlags, Reach};
 use crate::sys::{self, Errno};
@@ -83,7 +83,13 @@ impl Rootfs {
             _ => MsFlags::MS_SLAVE,
         };
         let field = "linux.rootfsPropagation";
-        sys_mount::propagate(Path::new("/"), kind | MsFlags::MS_REC).at(field)?;
+        // Otherwise the parent has made copies of what the host shall see, which are still the host's peers.
+        let keeps_peers = is_shared(propagation) && source.is_none() && !sys_mount::can_be_detached();
+        if keeps_peers {
+            leave_peers_alone(root, enter)?;
+        } else {
+            sys_mount::propagate(Path::new("/"), kind | MsFlags::MS_REC).at(field)?;
+        }
         // On top of itself: hooks look for the container's mounts there.
         if source.is_none() && sys_mount::can_be_detached() {
             let copy = sys_mount::clone_tree_without_link(&root.path).at("root.path")?;
@@ -92,6 +98,12 @@ impl Rootfs {
         }
         let place = file::open_path(file::here(), &root.path, OFlag::O_DIRECTORY);
         let (copy, place, stage) = match (source, place) {
+            (Some(original), place) if !sys_mount::can_be_detached() => {
+                let (path, covers) = reachable(&root.path, place.is_ok())?;
+                let place = file::open_path(file::here(), path, OFlag::O_DIRECTORY).at("root.path")?;
+                let (stage, copy) = Stage::open(path, covers, &original).at("root.path")?;
+                (copy, place, stage)
+            }
             (Some(source), Ok(place)) => (source, place, Stage::Detached),
             // A user who does not reach it has it on "/".
             (Some(source), Err(_)) => {
@@ -100,10 +112,13 @@ impl Rootfs {
             }
             (None, place) => {
                 let place = place.at("root.path")?;
-                let (stage, copy) = Stage::open(&root.path, &place).at("root.path")?;
+                let (stage, copy) = Stage::open(&root.path, Covers::Root, &place).at("root.path")?;
                 (copy, place, stage)
             }
         };
+        if keeps_peers {
+            attributes::change(&copy, Attributes::default(), MsFlags::MS_SLAVE, Reach::Tree).at(field)?;
+        }
         stage.attach(&copy, place, &root.path).at("root.path")?;
         Ok(Self { tree: Tree::with_stage(copy, stage), enter })
     }
@@ -129,7 +144,16 @@ impl Rootfs {
         file::chdir(&self.tree).at("root.path")?;
         match self.enter {
             Enter::Pivot => {
+                let shared = is_shared(propagation);
+                let old = shared.then(|| file::open_path(file::here(), "/", OFlag::O_DIRECTORY));
+                let old = old.transpose().at("root.path")?;
                 sys_mount::pivot_root_here().at("root.path")?;
+                if let Some(old) = old {
+                    // Where the host's mounts have stayed peers, to unmount ours would unmount theirs.
+                    file::chdir(old).at("root.path")?;
+                    sys_mount::propagate(Path::new("."), MsFlags::MS_SLAVE | MsFlags::MS_REC)
+                        .at("root.path")?;
+                }
                 // The old root lies on top of the new one now.
                 sys_mount::unmount(Path::new("."), MntFlags::MNT_DETACH).at("root.path")?;
             }
@@ -149,6 +173,39 @@ impl Rootfs {
         }
         Ok(ContainerRoot(()))
     }
+}
+
+fn is_shared(propagation: Option<Propagation>) -> bool {
+    propagation.is_some_and(|propagation| propagation.kind == MsFlags::MS_SHARED)
+}
+
+/// Before Linux 5.12, what shall propagate to the host is bound from mounts that are the host's peers still. One leaves
+/// them: that on which the container's root is put, for all else is mounted on that. A source on the same mount has left
+/// too.
+fn leave_peers_alone(root: &Root, enter: Enter) -> Result<(), Error> {
+    let field = "linux.rootfsPropagation";
+    if enter != Enter::Pivot {
+        let call = "open_tree(2) or mount_setattr(2) is missing (Linux 5.12), and --no-pivot would unmount the host's";
+        return Err(sys::Error::new(call, Errno::ENOSYS)).at(field);
+    }
+    let below = sys::mountinfo::mount_of(&root.path).at(field)?;
+    if sys::mountinfo::mount_of(&below.mount_point).at(field)?.id != below.id {
+        return Err(sys::Error::new(format!("mountinfo: {:?} is hidden", below.mount_point), Errno::EXDEV))
+            .at(field);
+    }
+    sys_mount::propagate(&below.mount_point, MsFlags::MS_PRIVATE).at(field)
+}
+
+/// The root's path, or the lowest directory above it that is within reach of the container's users.
+fn reachable(root: &Path, is_reached: bool) -> Result<(&Path, Covers), Error> {
+    if is_reached {
+        return Ok((root, Covers::Root));
+    }
+    let above = root.ancestors().skip(1);
+    let found =
+        above.into_iter().find(|path| file::open_path(file::here(), path, OFlag::O_DIRECTORY).is_ok());
+    let missing = || sys::Error::new(format!("openat({root:?})"), Errno::EACCES);
+    found.map(|path| (path, Covers::Above)).ok_or_else(missing).at("root.path")
 }
 
 /// Without `pivot_root(2)` the host's mounts stay below the container's. A full procfs or sysfs among them would let a

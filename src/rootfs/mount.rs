@@ -28,6 +28,17 @@ pub fn open_source(stage: &Stage, mount: &Mount, slave: bool) -> Result<Option<O
     Ok(Some(tree))
 }
 
+/// What the parent has opened: a mount that is nowhere, or a handle on a source.
+pub fn adopt(tree: &Tree, mount: &Mount, source: OwnedFd) -> Result<OwnedFd, Error> {
+    match (tree.stage(), mount.bind_source()) {
+        (Stage::Tmpfs(..), Some((_, reach))) => {
+            let copy = tree.stage().copy(&source, "", reach);
+            copy.map_err(|error| explain_copy(error, reach)).at(mount.field.key("source"))
+        }
+        _ => Ok(source),
+    }
+}
+
 /// The same of a source in the container's root, as the mounts before it have left it.
 pub fn open_inside(tree: &Tree, mount: &Mount, inside: &Path) -> Result<Option<OwnedFd>, Error> {
     let Some((_, reach)) = mount.bind_source() else { return Ok(None) };

@@ -20,21 +20,31 @@ pub enum Stage {
     Tmpfs(OwnedFd, Cell<u32>),
 }
 
+/// What the stage lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// The container's root.
+    Root,
+    /// A directory above it.
+    Above,
+}
+
 impl Stage {
-    /// The stage for a container's root, and a copy of that root, which is there already as `original`. A tmpfs covers it.
-    pub fn open(root: &Path, original: &OwnedFd) -> sys::Result<(Self, OwnedFd)> {
+    /// The stage for a container's root, and a copy of that root, which is there already as `original`. A tmpfs covers it, or
+    /// a directory above it where its path is out of reach.
+    pub fn open(place: &Path, covers: Covers, original: &OwnedFd) -> sys::Result<(Self, OwnedFd)> {
         if mount::can_be_detached() {
             return Ok((Self::Detached, mount::clone_tree(original, "", Reach::Tree)?));
         }
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        mount::mount(Some("tmpfs"), root, Some("tmpfs"), flags, Some("size=1m,mode=700"))?;
-        let tmpfs = file::open_path(file::here(), root, OFlag::O_DIRECTORY)?;
+        mount::mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some("size=1m,mode=700"))?;
+        let tmpfs = file::open_path(file::here(), place, OFlag::O_DIRECTORY)?;
         let from = through_procfs(original);
         let copy = on(&tmpfs, "root", SFlag::S_IFDIR, |place| {
             let tree = MsFlags::MS_BIND | MsFlags::MS_REC;
             mount::mount(from.to_str(), place, None, tree, None)?;
             // The tmpfs is part of the tree, and lies on top of the copy as it does on the original.
-            mount::unmount(place, MntFlags::MNT_DETACH)
+            if covers == Covers::Root { mount::unmount(place, MntFlags::MNT_DETACH) } else { Ok(()) }
         })?;
         Ok((Self::Tmpfs(tmpfs, Cell::new(0)), copy))
     }

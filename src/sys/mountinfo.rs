@@ -30,13 +30,25 @@ pub fn read() -> Result<Vec<Mount>> {
     Ok(read_text(here(), "/proc/self/mountinfo")?.lines().filter_map(Mount::parse).collect())
 }
 
+/// The mount that a path is on.
+pub fn mount_of(path: &Path) -> Result<Mount> {
+    let opened = open_path(here(), path, OFlag::empty())?;
+    let id = id_of(opened.as_raw_fd())?;
+    let found = read()?.into_iter().find(|mount| mount.id == id);
+    found.ok_or_else(|| Error::new(format!("mountinfo: {path:?}"), Errno::ENOENT))
+}
+
+fn id_of(number: i32) -> Result<u64> {
+    let shown = read_text(here(), format!("/proc/self/fdinfo/{number}"))?;
+    let id = shown.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| Error::new("fdinfo: mnt_id", Errno::EINVAL))
+}
+
 /// The types of the file systems that a path is on and, with the tree, of those below it.
 pub fn kinds_of(path: &Path, reach: Reach) -> Result<Vec<String>> {
     let opened = open_path(here(), path, OFlag::empty())?;
     let number = opened.as_raw_fd();
-    let shown = read_text(here(), format!("/proc/self/fdinfo/{number}"))?;
-    let id = shown.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
-    let id: u64 = id.ok_or_else(|| Error::new("fdinfo: mnt_id", Errno::EINVAL))?;
+    let id = id_of(number)?;
     let real = readlink(here(), format!("/proc/self/fd/{number}"))?;
     let below = |mount: &Mount| reach == Reach::Tree && mount.mount_point.starts_with(&real);
     let meant = read()?.into_iter().filter(|mount| mount.id == id || below(mount));

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use nix::mount::{MsFlags, mount};
-use serde_json::Value;
+use nix::mount::{MsFlags, mount, umount};
+use serde_json::{Value, json};
 
 use super::mount_options::mount_of;
 use crate::case::{Case, case};
@@ -54,6 +54,26 @@ pub fn cases() -> Vec<Case> {
             .spec(INVALID)
             .run(|t| t.set("/linux/rootfsPropagation", "sideways").refused().map(drop)),
     );
+    cases.push(
+        case("rootfs-propagation/shared-reaches-the-host")
+            .runc("what the container mounts in a shared volume is seen by the host: CSI drivers")
+            .run(|t| {
+                let source = super::mounts::shared_tree(t)?;
+                // All of the host is, as systemd leaves it.
+                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)?;
+                t.accept_mounts();
+                let later = format!("{source}/later");
+                fs::create_dir(&later)?;
+                t.set("/linux/rootfsPropagation", "shared").bind(&source, "/tmp", &["rbind", "rshared"]);
+                for set in ["bounding", "effective", "permitted"] {
+                    t.set(&format!("/process/capabilities/{set}"), json!(["CAP_SYS_ADMIN"]));
+                }
+                let before = crate::leftovers::mounts();
+                did_is(&t.facts_of(&["mount:/tmp/later"])?, "mount:/tmp/later", "ok")?;
+                umount(later.as_str())?;
+                crate::verdict::equal("the host's other mounts", crate::leftovers::mounts(), before)
+            }),
+    );
     cases.push(case("rootfs-propagation/slave-sees-the-host").spec(SLAVE).run(|t| {
         let source = super::mounts::shared_tree(t)?;
         fs::create_dir(format!("{source}/later"))?;
@@ -81,21 +101,25 @@ pub fn cases() -> Vec<Case> {
         t.wait()?;
         did_is(&serde_json::from_str(&t.stdout())?, "read:/tmp/later/file", "ENOENT")
     }));
-    cases.push(
-        case("rootfs-propagation/nothing-leaks-to-a-shared-parent")
-            .security("D41", "with a shared parent no mount of the container shows on the host")
-            .run(|t| {
-                let work = t.work.clone();
-                mount(Some(&work), &work, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-                mount(None::<&str>, &work, None::<&str>, MsFlags::MS_SHARED, None::<&str>)?;
-                t.accept_mounts();
-                t.create()?;
-                let own = fs::read_to_string("/proc/self/mountinfo")?;
-                let inside =
-                    own.lines().filter(|line| line.contains(&t.rootfs().display().to_string())).count();
-                ensure!(inside == 0, "the caller sees {inside} mounts of the container");
-                Ok(())
-            }),
-    );
+    for (name, propagation) in
+        [("nothing-leaks-to-a-shared-parent", ""), ("nothing-else-leaks-if-shared", "shared")]
+    {
+        cases.push(
+            case(format!("rootfs-propagation/{name}"))
+                .security("D41", "with a shared parent no mount of the container shows on the host")
+                .run(move |t| {
+                    let work = t.work.clone();
+                    mount(Some(&work), &work, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+                    mount(None::<&str>, &work, None::<&str>, MsFlags::MS_SHARED, None::<&str>)?;
+                    t.accept_mounts();
+                    t.set("/linux/rootfsPropagation", propagation).create()?;
+                    let own = fs::read_to_string("/proc/self/mountinfo")?;
+                    let rootfs = t.rootfs().display().to_string();
+                    let inside = own.lines().filter(|line| line.contains(&rootfs)).count();
+                    ensure!(inside == 0, "the caller sees {inside} mounts of the container");
+                    Ok(())
+                }),
+        );
+    }
     cases
 }
