@@ -67,7 +67,7 @@ impl View<'_> {
                 _ => {
                     let source = match (source, mount.source_below(&self.root.path)) {
                         (None, Some(inside)) => open_inside(rootfs.tree(), (number, mount), inside, end)?,
-                        (Some(source), _) => Some(rootfs::mount::adopt(rootfs.tree(), mount, source)?),
+                        (Some(source), _) => Some(rootfs::source::adopt(rootfs.tree(), mount, source)?),
                         (None, None) => None,
                     };
                     rootfs::mount::mount(rootfs.tree(), mount, source, pid_namespace)?;
@@ -106,7 +106,7 @@ fn open_inside(
     inside: &Path,
     end: &ChildEnd,
 ) -> Result<Option<OwnedFd>, Error> {
-    let source = rootfs::mount::open_inside(tree, mount, inside)?;
+    let source = rootfs::source::open_inside(tree, mount, inside)?;
     if let (Some(source), Some(idmap)) = (&source, &mount.idmap) {
         let source = file::duplicate(source).at(idmap.field.clone())?;
         end.ask(&protocol::Request::MapMount(number, source))?;

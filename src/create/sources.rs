@@ -124,7 +124,7 @@ impl Opening<'_> {
                 Ok(Some(source))
             }
             None if !all => Ok(None),
-            None => crate::rootfs::mount::open_source(&Stage::Detached, mount, !shared),
+            None => crate::rootfs::source::open_outside(&Stage::Detached, mount, !shared),
         });
         let mounts = mounts.collect::<Result<_, Error>>()?;
         Ok(Sources { root, mounts })
@@ -185,7 +185,7 @@ fn root(path: &Path) -> Result<OwnedFd, Error> {
 
 /// A copy of a bind mount's source, or the new file system.
 fn open_any(mount: &Mount, slave: bool) -> Result<OwnedFd, Error> {
-    match crate::rootfs::mount::open_source(&Stage::Detached, mount, slave)? {
+    match crate::rootfs::source::open_outside(&Stage::Detached, mount, slave)? {
         Some(source) => Ok(source),
         None => crate::rootfs::mount::new_filesystem(&Stage::Detached, mount),
     }

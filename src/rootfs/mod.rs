@@ -13,6 +13,7 @@ pub mod links;
 pub mod mount;
 pub mod procfs;
 pub mod resolve;
+pub mod source;
 pub mod stage;
 
 use std::os::fd::OwnedFd;

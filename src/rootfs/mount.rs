@@ -11,51 +11,10 @@ use crate::rootfs::attributes::{
 };
 use crate::rootfs::resolve::{Found, Leaf, Tree};
 use crate::rootfs::stage::Stage;
-use crate::rootfs::{copy_up, procfs};
+use crate::rootfs::{copy_up, procfs, source};
 use crate::sys::file::{self, Mode, OFlag, SFlag, UntilHandOver};
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::{self, Errno, proc};
-
-/// A copy of a bind mount's source. A source opened in the host's own mount namespace (`foreign`) is made a
-/// slave first, as everything in the container's is, unless its propagation to the host is what was asked for.
-pub fn open_source(stage: &Stage, mount: &Mount, slave: bool) -> Result<Option<OwnedFd>, Error> {
-    let Some((source, reach)) = mount.bind_source() else { return Ok(None) };
-    let tree = stage.copy(file::here(), source, reach);
-    let tree = tree.map_err(|error| explain_copy(error, reach)).at(mount.field.key("source"))?;
-    if slave {
-        change(&tree, Attributes::default(), MsFlags::MS_SLAVE, Reach::Tree).at(mount.field.key("source"))?;
-    }
-    Ok(Some(tree))
-}
-
-/// What the parent has opened: a mount that is nowhere, or a handle on a source.
-pub fn adopt(tree: &Tree, mount: &Mount, source: OwnedFd) -> Result<OwnedFd, Error> {
-    match (tree.stage(), mount.bind_source()) {
-        (Stage::Tmpfs(..), Some((_, reach))) => {
-            let copy = tree.stage().copy(&source, "", reach);
-            copy.map_err(|error| explain_copy(error, reach)).at(mount.field.key("source"))
-        }
-        _ => Ok(source),
-    }
-}
-
-/// The same of a source in the container's root, as the mounts before it have left it.
-pub fn open_inside(tree: &Tree, mount: &Mount, inside: &Path) -> Result<Option<OwnedFd>, Error> {
-    let Some((_, reach)) = mount.bind_source() else { return Ok(None) };
-    let field = mount.field.key("source");
-    let found = tree.open(inside, OFlag::empty()).at(field.clone())?;
-    let copy = tree.stage().copy(&found, "", reach);
-    copy.map_err(|error| explain_copy(error, reach)).at(field).map(Some)
-}
-
-/// `mount_namespaces(7)`: what lies below the mounts that came from a more privileged namespace stays covered.
-fn explain_copy(error: sys::Error, reach: Reach) -> sys::Error {
-    if error.errno != Errno::EINVAL || reach == Reach::Tree {
-        return error;
-    }
-    let hint = "there are mounts below it, which a user namespace can only copy with it: rbind";
-    sys::Error::new(format!("{} [{hint}]", error.call), error.errno)
-}
 
 /// A new instance of a file system, for a parent that has to give it what init cannot.
 pub fn new_filesystem(stage: &Stage, mount: &Mount) -> Result<OwnedFd, Error> {
@@ -83,7 +42,7 @@ pub fn mount(
 ) -> Result<(), Error> {
     let staged = match (&mount.what, source) {
         (What::Bind(..), Some(source)) => UntilHandOver::from(source),
-        (What::Bind(..), None) => match open_source(tree.stage(), mount, false)? {
+        (What::Bind(..), None) => match source::open_outside(tree.stage(), mount, false)? {
             Some(source) => source.into(),
             None => return Ok(()),
         },
