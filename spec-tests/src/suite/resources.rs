@@ -116,6 +116,44 @@ const ROWS: &[Row] = &[
         v2: ("io", "io.max", "wiops=300"),
     },
     Row {
+        name: "block-io-throttle-write",
+        resources: || {
+            json!({
+                "blockIO": { "throttleWriteBpsDevice": [{ "major": 254, "minor": 0, "rate": 2_097_152 }] },
+            })
+        },
+        v1: ("blkio", "blkio.throttle.write_bps_device", "254:0 2097152"),
+        v2: ("io", "io.max", "wbps=2097152"),
+    },
+    Row {
+        name: "block-io-throttle-read-iops",
+        resources: || {
+            json!({
+                "blockIO": { "throttleReadIOPSDevice": [{ "major": 254, "minor": 0, "rate": 200 }] },
+            })
+        },
+        v1: ("blkio", "blkio.throttle.read_iops_device", "254:0 200"),
+        v2: ("io", "io.max", "riops=200"),
+    },
+    Row {
+        name: "cpu-burst",
+        resources: || json!({ "cpu": { "quota": 50_000, "period": 200_000, "burst": 20_000 } }),
+        v1: ("cpu", "cpu.cfs_burst_us", "20000"),
+        v2: ("cpu", "cpu.max.burst", "20000"),
+    },
+    Row {
+        name: "cpu-idle",
+        resources: || json!({ "cpu": { "idle": 1 } }),
+        v1: ("cpu", "cpu.idle", "1"),
+        v2: ("cpu", "cpu.idle", "1"),
+    },
+    Row {
+        name: "network-priorities",
+        resources: || json!({ "network": { "priorities": [{ "name": "lo", "priority": 5 }] } }),
+        v1: ("net_prio", "net_prio.ifpriomap", "lo 5"),
+        v2: ("net_prio", "", ""),
+    },
+    Row {
         name: "network-class-id",
         resources: || json!({ "network": { "classID": 1_048_577 } }),
         v1: ("net_cls", "net_cls.classid", "1048577"),
@@ -136,7 +174,11 @@ const ROWS: &[Row] = &[
 ];
 
 /// Files that this kernel may lack; the root cgroup shows whether it does.
-const OPTIONAL: &[&str] = &["blkio.weight", "memory.memsw.limit_in_bytes"];
+const OPTIONAL: &[&str] = &["blkio.weight", "memory.memsw.limit_in_bytes", "cpu.cfs_burst_us", "cpu.idle"];
+
+/// The kernel that has a file of v2 first; the root cgroup has none of them.
+const LATE: &[(&str, Need)] =
+    &[("cpu.max.burst", Need::Kernel(5, 14, "cpu.max.burst")), ("cpu.idle", Need::Kernel(5, 15, "cpu.idle"))];
 
 /// See the top of this file.
 pub fn cases() -> Vec<Case> {
@@ -148,7 +190,10 @@ pub fn cases() -> Vec<Case> {
             cases.push(resource(row, "v1", row.v1, need));
         }
         if !row.v2.1.is_empty() {
-            cases.push(resource(row, "v2", row.v2, Need::CgroupV2(row.v2.0)));
+            let mut case = resource(row, "v2", row.v2, Need::CgroupV2(row.v2.0));
+            case.needs
+                .extend(LATE.iter().filter(|(file, _)| *file == row.v2.1).map(|(_, need)| need.clone()));
+            cases.push(case);
         }
     }
     [cases, refused()].into_iter().flatten().collect()

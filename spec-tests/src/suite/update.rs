@@ -150,6 +150,19 @@ fn refused() -> Vec<Case> {
         })
         .collect();
     cases.push(
+        case("cli/update-memory-below-the-usage")
+            .spec(
+                "If enabled (`true`), runtime MAY check if a new memory limit is lower than the current usage, and \
+                 MUST reject the new limit.",
+            )
+            .needs(Need::Controller("memory"))
+            .run(|t| {
+                t.running(&["stat:/"])?;
+                update(t, "-", json!({ "memory": { "limit": 4096, "checkBeforeUpdate": true } }))?.refused()?;
+                equal("status", t.status()?, "running")
+            }),
+    );
+    cases.push(
         case("cli/update-failed-is-undone")
             .runc("when a value cannot be set, the others are as they were")
             .needs_all(&[Need::Controller("pids"), Need::Controller("cpuset")])
