@@ -1,6 +1,7 @@
 """What Podman and Buildah share: containers.conf as the docs have it, and cases of Podman with and without root."""
 
 import os
+import re
 import shutil
 
 import engine
@@ -17,8 +18,13 @@ def configure():
     if not place.FACTS["resource"][0]():
         # Podman asks for more than this machine gives to anybody.
         more = '\n[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]\n'
+    network = []
     if os.path.exists("/usr/lib/podman/netavark") and not shutil.which("nft"):
-        more += '\n[network]\nfirewall_driver = "iptables"\n'
+        network.append('firewall_driver = "iptables"')
+    if not shutil.which("pasta") and int(re.search(r"\d+", call("podman --version"))[0]) >= 5:
+        network.append('default_rootless_network_cmd = "slirp4netns"')
+    if network:
+        more += "\n[network]\n" + "\n".join(network) + "\n"
     place.write("/etc/containers/containers.conf", place.block("podman.md", "toml") + more)
 
 
