@@ -192,14 +192,19 @@ impl ParentEnd {
         }
         let text = String::from_utf8_lossy(&bytes[1..length]).into_owned();
         let number = || text.parse().map_err(|_| Error::message(format!("{NAME}: {text:?} is no number")));
+        // To 0 and below signals go to more than one process.
+        let pid = || match number()? {
+            pid @ 1.. => Ok(pid),
+            pid => Err(Error::message(format!("{NAME}: {pid} is no pid"))),
+        };
         if let (b'e', [_, _]) = (bytes[0], &descriptors[..])
             && let (Some(root), Some(namespace)) = (descriptors.pop(), descriptors.pop())
         {
             return Ok(Some(Request::OpenSources(MountNamespace { namespace, root })));
         }
         Ok(Some(match (bytes[0], descriptors.pop()) {
-            (b'b', None) => Request::Born(number()?),
-            (b'v', None) => Request::Succeeded(number()?),
+            (b'b', None) => Request::Born(pid()?),
+            (b'v', None) => Request::Succeeded(pid()?),
             (b'm', None) => Request::MapIds,
             (b'o', None) => Request::SetTimeOffsets,
             (b'n', None) => Request::MoveNetDevices,
@@ -253,6 +258,8 @@ mod tests {
         assert!(
             matches!(parent.receive().unwrap(), Some(Request::Failed(127, text)) if text.len() == LONGEST_ERROR)
         );
+        child.tell(&Request::Succeeded(0)).unwrap();
+        assert!(parent.receive().unwrap_err().to_string().contains("0 is no pid"));
         parent.say_cgroup_is_finished().unwrap();
         parent.send(Done).unwrap();
         child.wait().unwrap();
