@@ -19,7 +19,7 @@ use crate::rootfs::stage::Stage;
 use crate::sys::file::OFlag;
 use crate::sys::mount::{self, Attributes, MsFlags, Reach};
 use crate::sys::namespace::MountNamespace;
-use crate::sys::{self, Errno, file, idmap, mountinfo};
+use crate::sys::{self, Errno, file, idmap, mountinfo, proc};
 
 /// Detached mounts: of the root, and of each mount's source, or of a new file system. On kernels without such mounts they
 /// are handles (`O_PATH`) on the root and on the sources, which init can bind without reaching their paths.
@@ -68,7 +68,7 @@ impl Sources {
         if !detached {
             refuse_without_detached_mounts(mapped)?;
         }
-        if users && plan.namespaces.creates(Kind::Mount) {
+        if users && plan.namespaces.creates(Kind::Mount) && (detached || may_come_back()?) {
             return Ok(Opened::WhenAsked);
         }
         if !detached {
@@ -168,6 +168,14 @@ fn set_idmap(
     idmap::set(source, users, idmap.reach)
         .map_err(|error| explain(error, mount, idmap.reach))
         .at(idmap.field.clone())
+}
+
+/// The root of a user namespace without a mount namespace of its own may enter the container's, and not ours again. He
+/// reaches no more than the container does.
+fn may_come_back() -> Result<bool, Error> {
+    let procfs = proc::open_procfs().at("host")?;
+    let ours = MountNamespace::own(&procfs).at("mounts")?;
+    Ok(ours.visit(&procfs, || ()).is_ok())
 }
 
 /// What shall propagate to the host, init binds from the host's own mounts then.
