@@ -10,7 +10,7 @@ BUILT     := $(if $(filter $(CRUST),$(RUNTIME)),build)
 PREFIX    ?= /usr/local
 BUNDLES   := $(notdir $(patsubst %/,%,$(dir $(wildcard bundles/*/config.json))))
 , := ,
-# The guests of test-vm and vm-shell: v2, v1, hybrid, old, new. See docs/testing.md.
+# The guests of test-vm and vm-shell: v2, v1, hybrid, old, new, selinux. See docs/testing.md.
 GUESTS     = $(or $(VM),v2)
 VM_PROGRAM = $(if $(findstring /,$(RUNTIME)),$(PROGRAM),$(RUNTIME))
 ROOT      := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -87,7 +87,7 @@ $(FLOOR): $(TARGET)/floor/%: benches/%.c
 	@mkdir -p $(@D)
 	cc -O2 -static -Wall -Wextra -Werror -o $@ $<
 
-test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old new"] [RUNTIME=runc] [CASES=…]
+test-vm: deps $(BUILT) ## spec-tests in virtual machines: [VM="v2 v1 hybrid old new selinux"] [RUNTIME=runc] [CASES=…]
 	cargo build --release --locked --package spec-tests
 	$(VM_ROOT) vm/test $(VM_PROGRAM) $(TARGET)/release '$(GUESTS)' $(CASES)
 
