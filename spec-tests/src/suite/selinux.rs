@@ -73,7 +73,6 @@ fn process() -> Vec<Case> {
             labelled(t)?.running::<&str>(&[])?;
             let facts = facts(t, &["--process-label", OTHER], &[])?;
             is(&facts, "/label", OTHER)?;
-            is(&facts, "/keyring_label", OTHER)?;
             t.finish()
         }),
         host("not-written-to-a-fake-proc")
