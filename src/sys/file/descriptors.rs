@@ -14,8 +14,8 @@ use crate::sys::{Errno, Result, is_missing, named, proc};
 pub struct UntilHandOver(ManuallyDrop<OwnedFd>);
 
 impl UntilHandOver {
-    /// Of the 1024 that a process may have by default.
-    const MOST: i32 = 256;
+    /// Of the 1024 that a process may have by default; a caller under a low `ulimit -n` has his containers as well.
+    const MOST: i32 = 64;
 }
 
 impl From<OwnedFd> for UntilHandOver {
