@@ -11,6 +11,9 @@ use crate::error::{At, Error};
 use crate::host::Host;
 use crate::sys::{self, Errno, credentials, keyring, namespace, prctl};
 
+/// Since this kernel at the latest (not yet 6.1) `execve(2)` enters a time namespace that was made by `unshare(2)`.
+const TIME_ENTERED_BY_EXECVE: (u32, u32) = (6, 3);
+
 /// Enter the namespaces, in whichever process the plan says. Returns in the one that goes on.
 pub fn namespaces(
     birthright: (&Plan, &Host, Fork),
@@ -31,10 +34,6 @@ pub fn namespaces(
         Fork::IntermediateFirst => {
             // A new user namespace has no rights in the pid namespace, so that one is joined first.
             joined.join(|kind| kind != Kind::Pid || namespaces.creates(Kind::User))?;
-            if namespaces.creates(Kind::Time) {
-                namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?;
-                plan.time_offsets.apply(procfs)?;
-            }
             let kinds = [Kind::User, Kind::Ipc, Kind::Uts, Kind::Network, Kind::Mount, Kind::Pid];
             intermediate::fork_init(namespaces.flags_of_new(&kinds) - late, end)?;
         }
@@ -77,12 +76,15 @@ pub fn namespaces(
     if namespaces.creates(Kind::Cgroup) {
         namespace::unshare(Kind::Cgroup.flag()).at("linux.namespaces")?; // shows the cgroup that we are in
     }
-    if namespaces.creates(Kind::Time) && fork != Fork::IntermediateFirst {
-        namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?; // entered by execve(2), or by a later fork
+    if namespaces.creates(Kind::Time) {
+        namespace::unshare(Kind::Time.flag()).at("linux.namespaces")?;
         if !namespaces.is_own(Kind::User) {
             plan.time_offsets.apply(procfs)?;
         } else if !plan.time_offsets.is_empty() {
             end.ask(&Request::SetTimeOffsets)?;
+        }
+        if host.kernel < TIME_ENTERED_BY_EXECVE {
+            namespace::join_own_time(procfs).at("linux.namespaces")?;
         }
     }
     Ok(())

@@ -81,7 +81,7 @@ pub fn init(birthright: Birthright, end: &mut Option<ChildEnd>) -> Result<Infall
 
 /// Make the container's view: namespaces, cgroup, file system.
 fn build<'a>(birthright: Birthright<'a>, end: &ChildEnd) -> Result<Rest<'a>, Error> {
-    let fork = birthright.plan.namespaces.fork(birthright.host.kernel);
+    let fork = birthright.plan.namespaces.fork();
     let Birthright {
         plan,
         host,

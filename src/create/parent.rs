@@ -181,7 +181,7 @@ pub(super) const CPUS_OF_A_BIRTH: (u32, u32) = (6, 4);
 fn bear(mut birthright: Birthright) -> Result<(Child, ParentEnd, JoinedNamespaces), Error> {
     let (parent_end, child_end) = protocol::pair()?;
     let namespaces = &birthright.plan.namespaces;
-    let flags = namespaces.clone_flags(namespaces.fork(birthright.host.kernel))
+    let flags = namespaces.clone_flags(namespaces.fork())
         - birthright.plan.namespaces_of_the_root(birthright.host.euid);
     let flags = flags.bits() as u32 as u64;
     if birthright.host.kernel < CPUS_OF_A_BIRTH
@@ -246,7 +246,7 @@ impl Service<'_> {
     /// Serve until init is ready. The arms are all that a container may not do for itself.
     fn serve(&mut self, init: &mut Child, end: &ParentEnd) -> Result<(), Error> {
         let plan = self.order.plan;
-        if plan.namespaces.fork(self.order.host.kernel) == crate::config::linux::namespaces::Fork::Once {
+        if plan.namespaces.fork() == crate::config::linux::namespaces::Fork::Once {
             self.introduce(init)?;
         }
         let mut ready = false;

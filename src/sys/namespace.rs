@@ -19,6 +19,13 @@ pub fn unshare(kinds: CloneFlags) -> Result<()> {
     named(nix::sched::unshare(kinds), || format!("unshare({kinds:?})"))
 }
 
+/// Enter the time namespace that was made for our children by [`unshare`]. Its clocks cannot be set any more after.
+pub fn join_own_time(procfs: impl AsFd) -> Result<()> {
+    let name = "self/ns/time_for_children";
+    let namespace = file::open(procfs, name, OFlag::O_RDONLY, Mode::empty())?;
+    join(&namespace, CloneFlags::from_bits_retain(libc::CLONE_NEWTIME), Path::new(name))
+}
+
 /// A mount namespace, and the root directory to have in it.
 #[derive(Debug)]
 pub struct MountNamespace {

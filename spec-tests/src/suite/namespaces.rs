@@ -270,7 +270,8 @@ fn others() -> Vec<Case> {
     cases
 }
 
-fn offset(facts: &Value, name: &str, clock: i32, want: i64) -> Verdict {
+/// A clock of the container is ahead of ours by as much, in seconds.
+pub fn offset(facts: &Value, name: &str, clock: i32, want: i64) -> Verdict {
     let difference = facts[name].as_i64().unwrap_or_default() - crate::sys::clock_seconds(clock);
     ensure!((want - 20..=want).contains(&difference), "{name} differs by {difference} s, want {want} s");
     Ok(())

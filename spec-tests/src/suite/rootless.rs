@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::namespaces::offset;
 use crate::bundle;
 use crate::case::{Case, case};
 use crate::host::Need;
@@ -119,6 +120,15 @@ fn lifecycle() -> Vec<Case> {
 
 fn inside() -> Vec<Case> {
     vec![
+        case("rootless/time-offsets")
+            .spec("**`timeOffsets`** (object, OPTIONAL) sets the offset for Time Namespace.")
+            .needs_all(&[Need::Namespace("time"), Need::SpecVersion(1)])
+            .run(|t| {
+                ordinary(t).namespace("time", None);
+                t.set("/linux/timeOffsets", json!({ "boottime": { "secs": 86400 } }));
+                offset(&t.running::<&str>(&[])?, "boottime", libc::CLOCK_BOOTTIME, 86400)?;
+                offset(&super::exec::facts(t, &[], &[])?, "boottime", libc::CLOCK_BOOTTIME, 86400)
+            }),
         case("rootless/mappings").spec(MAPPINGS).run(|t| {
             let maps = ["read:/proc/self/uid_map", "read:/proc/self/gid_map", "read:/proc/self/setgroups"];
             let facts = ordinary(t).facts_of(&maps)?;

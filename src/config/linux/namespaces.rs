@@ -171,15 +171,14 @@ impl Namespaces {
         matches!(self.get(kind), Some(Namespace::Join(..)))
     }
 
-    /// How many forks creation takes. Since Linux 6.3 at the latest (not yet in 6.1) `execve(2)` enters a time namespace
-    /// that was made by `unshare(2)`; before, only a fork does.
-    pub fn fork(&self, kernel: (u32, u32)) -> Fork {
+    /// How many forks creation takes.
+    pub fn fork(&self) -> Fork {
         if self.creates(Kind::User) && Kind::ALL.iter().any(|kind| self.joins(*kind)) {
             // A new user namespace has no rights in the others: they are joined before it is made.
             Fork::IntermediateFirst
         } else if self.joins(Kind::Pid) {
             Fork::IntermediateLast
-        } else if self.joins(Kind::User) || (self.creates(Kind::Time) && kernel < (6, 3)) {
+        } else if self.joins(Kind::User) {
             Fork::IntermediateFirst
         } else {
             Fork::Once
@@ -295,17 +294,14 @@ mod tests {
 
     #[test]
     fn the_plan_decides_the_number_of_forks() {
-        let new = (6, 3);
-        for (json, kernel, forks) in [
-            (r#"[{"type":"pid"},{"type":"user"},{"type":"time"}]"#, new, Fork::Once),
-            (r#"[{"type":"time"}]"#, (5, 10), Fork::IntermediateFirst),
-            (r#"[{"type":"time"}]"#, (6, 1), Fork::IntermediateFirst),
-            (r#"[{"type":"user","path":"/x"},{"type":"pid"}]"#, new, Fork::IntermediateFirst),
-            (r#"[{"type":"pid","path":"/x"}]"#, new, Fork::IntermediateLast),
-            (r#"[{"type":"pid","path":"/x"},{"type":"user"}]"#, new, Fork::IntermediateFirst),
-            (r#"[{"type":"network","path":"/x"},{"type":"user"}]"#, new, Fork::IntermediateFirst),
+        for (json, forks) in [
+            (r#"[{"type":"pid"},{"type":"user"},{"type":"time"}]"#, Fork::Once),
+            (r#"[{"type":"user","path":"/x"},{"type":"pid"}]"#, Fork::IntermediateFirst),
+            (r#"[{"type":"pid","path":"/x"}]"#, Fork::IntermediateLast),
+            (r#"[{"type":"pid","path":"/x"},{"type":"user"}]"#, Fork::IntermediateFirst),
+            (r#"[{"type":"network","path":"/x"},{"type":"user"}]"#, Fork::IntermediateFirst),
         ] {
-            assert_eq!(parse(json).unwrap().fork(kernel), forks, "{json}");
+            assert_eq!(parse(json).unwrap().fork(), forks, "{json}");
         }
     }
 
