@@ -15,6 +15,7 @@ struct Auxiliary {
 }
 
 impl Auxiliary {
+    // SAFETY: for the environment that the kernel has put on the stack.
     unsafe fn behind(environment: *const usize) -> Self {
         let mut found = Self { headers: std::ptr::null(), count: 0, page: 0, name: 0 };
         let mut at = environment;
@@ -58,7 +59,8 @@ const PR_SET_MM_MAP: usize = 14;
 
 /// Map what is mapped of the binary from its clone instead, and be executed from that: a part of an `execve(2)`, and
 /// a fifth of its time. Needs `CAP_SYS_ADMIN` or `CAP_CHECKPOINT_RESTORE`; the kernel refuses where a page of the old
-/// file is still mapped. Wherever this stops, what is mapped is the same as before.
+/// file is still mapped. Wherever this stops, what is mapped reads as before, unless the kernel lacked the memory for it.
+// SAFETY: for an open descriptor, and a stack as the kernel has made it, of a process that nothing else runs in.
 pub unsafe fn exchange(clone: usize, stack: *const usize, environment: *const usize) -> bool {
     // SAFETY: what the kernel has put there.
     let auxiliary = unsafe { Auxiliary::behind(environment) };
@@ -103,6 +105,7 @@ pub unsafe fn exchange(clone: usize, stack: *const usize, environment: *const us
 
 /// The parts of the file that the kernel has mapped, in their places. What the kernel would say of them goes into
 /// `map`.
+// SAFETY: for the headers of the binary that runs, and a file with the same content.
 unsafe fn map_again(file: usize, auxiliary: &Auxiliary, map: &mut Map) -> bool {
     let Auxiliary { headers, count, page, .. } = *auxiliary;
     // SAFETY: so many headers are there.

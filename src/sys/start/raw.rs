@@ -3,6 +3,7 @@
 use std::arch::asm;
 
 /// A raw system call.
+// SAFETY: for arguments that the kernel may read, write and act upon.
 #[inline(always)]
 pub unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let [a, b, c, d, e] = arguments;
@@ -11,6 +12,7 @@ pub unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
 }
 
 /// The same with the most arguments that there are.
+// SAFETY: as above.
 #[inline(always)]
 pub unsafe fn call_with_six(number: libc::c_long, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
