@@ -46,13 +46,10 @@ impl Cgroup {
         let is_here = self.layout.directories().iter().any(|d| self.layout.levels(d).path() == place);
         if !is_here {
             let wanted = self.layout.levels(&self.layout.directories()[0]);
-            let text = match holder.has_ended()? {
-                true => {
-                    format!("{FIELD}: the process that systemd was to start {} around has ended", unit.name)
-                }
-                false => {
-                    format!("{FIELD}: systemd has put {} to {place:?}, not to {:?}", unit.name, wanted.path())
-                }
+            let text = if holder.has_ended()? {
+                format!("{FIELD}: the process that systemd was to start {} around has ended", unit.name)
+            } else {
+                format!("{FIELD}: systemd has put {} to {place:?}, not to {:?}", unit.name, wanted.path())
             };
             return Err(Error::message(text));
         }

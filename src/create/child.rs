@@ -59,6 +59,11 @@ impl Child {
         self.pidfd = process::pidfd_open(Pid::from_raw(pid)).ok();
     }
 
+    fn needed_pidfd(&self, field: &str) -> Result<&OwnedFd, Error> {
+        let missing = || Error::message(format!("{field}: needs pidfd_open(2), Linux 5.3"));
+        self.pidfd.as_ref().ok_or_else(missing)
+    }
+
     /// It has executed its program.
     pub(super) fn reap_predecessor(&mut self) -> Result<(), Error> {
         match self.predecessor.take() {
@@ -89,10 +94,7 @@ pub(super) fn forward_listener(
     let Some(listener) = listener else {
         return Err(Error::message(format!("{field}: is missing")));
     };
-    let pidfd = child
-        .pidfd
-        .as_ref()
-        .ok_or_else(|| Error::message(format!("{field}: needs pidfd_open(2), Linux 5.3")))?;
+    let pidfd = child.needed_pidfd(field)?;
     let descriptor = process::pidfd_getfd(pidfd, number).at(field)?;
     let document = serde_json::json!({
         "ociVersion": crate::container::state::OCI_VERSION,
@@ -109,10 +111,7 @@ pub(super) fn forward_listener(
 pub(super) fn send_pidfd(request: &create::Request, child: &Child, name: &str) -> Result<(), Error> {
     let field = "--pidfd-socket";
     let Some(path) = &request.pidfd_socket else { return Ok(()) };
-    let pidfd = child
-        .pidfd
-        .as_ref()
-        .ok_or_else(|| Error::message(format!("{field}: needs pidfd_open(2), Linux 5.3")))?;
+    let pidfd = child.needed_pidfd(field)?;
     let socket = socket::connect(path).at(field)?;
     socket::send(&socket, name.as_bytes(), &[pidfd.as_fd()]).at(field)
 }

@@ -157,6 +157,7 @@ mod entry {
     const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
 
     /// A mount of the binary alone, read-only, in no mount namespace: in one call, or in two.
+    // SAFETY: for a process that has begun just now.
     unsafe fn readonly_clone() -> Option<usize> {
         // struct mount_attr
         let readonly: [u64; 4] = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
@@ -182,6 +183,7 @@ mod entry {
     }
 
     /// Whether the mount of a file is read-only: by its path, or its descriptor.
+    // SAFETY: for a call that takes what `file` is: the address of a path, or a descriptor.
     unsafe fn is_readonly(statfs: libc::c_long, file: usize) -> bool {
         // Not zeroed, which would be a call of memset.
         let mut found = MaybeUninit::<libc::statfs64>::uninit();
@@ -192,6 +194,7 @@ mod entry {
     }
 
     /// Whether the file has the attribute `i` of `chattr(1)`, or fs-verity.
+    // SAFETY: for a process that has begun just now.
     unsafe fn is_immutable() -> bool {
         let mut found = MaybeUninit::<libc::statx>::uninit();
         // SAFETY: a string with a NUL, and the structure that the kernel fills.
@@ -203,6 +206,7 @@ mod entry {
     }
 
     /// Whether a word is a command that enters a container; one too many is no harm.
+    // SAFETY: for a string with a NUL.
     unsafe fn enters(word: *const u8) -> bool {
         // SAFETY: no letter is read behind a NUL, which matches none of these.
         let letter = |i: usize| unsafe { word.wrapping_add(i).read_volatile() };
